@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use zeroize::Zeroize;
+
 use crate::id::NodeId;
 
 /// Bytes of an AEAD tag.
@@ -18,9 +20,15 @@ pub const HANDSHAKE_PAYLOAD_MAX: usize = 64;
 /// Bytes that a provider may keep between the two messages of a handshake.
 pub const HANDSHAKE_STATE_LEN: usize = 320;
 
-/// A node's secret: the 32-byte seed of its Ed25519 key. Its `Debug` shows nothing.
+/// A node's secret: the 32-byte seed of its Ed25519 key. Its `Debug` shows nothing; it is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretKey(pub [u8; 32]);
+
+impl Drop for SecretKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +36,7 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// The two directions' keys of a session. Its `Debug` shows nothing.
+/// The two directions' keys of a session. Its `Debug` shows nothing; they are wiped when dropped.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct SessionKeys {
     /// Seals what we send.
@@ -37,19 +45,33 @@ pub struct SessionKeys {
     pub receive: [u8; 32],
 }
 
+impl Drop for SessionKeys {
+    fn drop(&mut self) {
+        self.send.zeroize();
+        self.receive.zeroize();
+    }
+}
+
 impl fmt::Debug for SessionKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionKeys(…)")
     }
 }
 
-/// A provider's notes between the messages of one handshake. Opaque to the core; holds secrets.
+/// A provider's notes between the messages of one handshake. Opaque to the core; holds secrets and is
+/// wiped when dropped.
 #[derive(Clone)]
 pub struct HandshakeState(pub [u8; HANDSHAKE_STATE_LEN]);
 
 impl Default for HandshakeState {
     fn default() -> Self {
         HandshakeState([0; HANDSHAKE_STATE_LEN])
+    }
+}
+
+impl Drop for HandshakeState {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -68,6 +90,9 @@ pub struct CryptoError;
 pub struct HandshakeKeys<'a> {
     /// Our own secret.
     pub me: &'a SecretKey,
+    /// Our own name, which must be `node_id(me)`: handed in because deriving it again costs as much as a
+    /// Diffie-Hellman. A wrong one makes the handshake fail at the other end.
+    pub id: &'a NodeId,
     /// The pre-shared key of the network.
     pub psk: &'a [u8; 32],
     /// Bytes both sides must agree on, mixed in first.
