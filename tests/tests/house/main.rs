@@ -1,0 +1,6 @@
+//! The house rules as tests: which way the arrows point, which packages are really used, and tidiness.
+
+mod layering;
+mod links;
+mod packages;
+mod tidy;
