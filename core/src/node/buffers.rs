@@ -1,0 +1,180 @@
+//! Buffers for bodies that do not fit one packet, and for blocks on their way to and from storage.
+
+use crate::table::Store;
+
+/// Bytes of a small buffer.
+pub const SMALL: usize = 512;
+/// The least bytes of a large buffer: a block and what travels with it.
+pub const LARGE_MIN: usize = crate::wire::BLOCK + 128;
+
+/// Owns one buffer. Not `Copy`: whoever holds it frees it, or gives it away.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BufferId {
+    large: bool,
+    index: u16,
+}
+
+/// Equal chunks of memory.
+#[derive(Debug)]
+pub enum Arena<'m> {
+    /// Lent bytes, cut into chunks.
+    Lent(&'m mut [u8]),
+    /// Chunks taken from the heap as they are needed.
+    #[cfg(feature = "alloc")]
+    Owned(alloc::vec::Vec<alloc::vec::Vec<u8>>),
+}
+
+/// Who uses a chunk, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    used: bool,
+    len: u32,
+}
+
+impl Chunk {
+    /// A free chunk.
+    pub const EMPTY: Self = Chunk { used: false, len: 0 };
+}
+
+#[derive(Debug)]
+struct Class<'m> {
+    arena: Arena<'m>,
+    chunks: Store<'m, Chunk>,
+    size: usize,
+    used: usize,
+}
+
+impl<'m> Class<'m> {
+    fn alloc(&mut self, len: usize) -> Option<u16> {
+        if self.used >= self.chunks.limit() {
+            return None;
+        }
+        let free = self.chunks.items().iter().position(|chunk| !chunk.used);
+        let at = match free {
+            Some(at) => at,
+            None => {
+                let at = self.chunks.items().len();
+                self.chunks.grow(|| Chunk::EMPTY).then_some(at)?
+            }
+        };
+        #[cfg(feature = "alloc")]
+        if let Arena::Owned(owned) = &mut self.arena {
+            while owned.len() <= at {
+                owned.push(alloc::vec::Vec::new());
+            }
+            // Only what is asked for is taken, so that a large limit costs nothing until it is used.
+            if owned[at].len() < len {
+                owned[at].resize(len, 0);
+            }
+        }
+        *self.chunks.items_mut().get_mut(at)? = Chunk { used: true, len: len as u32 };
+        self.used += 1;
+        Some(at as u16)
+    }
+
+    fn bytes(&self, index: u16) -> &[u8] {
+        let len = self.chunks.items().get(index as usize).map_or(0, |chunk| chunk.len as usize);
+        let all = match &self.arena {
+            Arena::Lent(bytes) => bytes.get(index as usize * self.size..).unwrap_or_default(),
+            #[cfg(feature = "alloc")]
+            Arena::Owned(owned) => owned.get(index as usize).map_or(&[][..], |chunk| chunk),
+        };
+        all.get(..len).unwrap_or_default()
+    }
+
+    fn bytes_mut(&mut self, index: u16) -> &mut [u8] {
+        let len = self.chunks.items().get(index as usize).map_or(0, |chunk| chunk.len as usize);
+        let all = match &mut self.arena {
+            Arena::Lent(bytes) => bytes.get_mut(index as usize * self.size..).unwrap_or_default(),
+            #[cfg(feature = "alloc")]
+            Arena::Owned(owned) => owned.get_mut(index as usize).map_or(&mut [][..], |chunk| chunk),
+        };
+        all.get_mut(..len).unwrap_or_default()
+    }
+}
+
+/// The two classes of buffers. When a class is used up, an allocation is refused and counted.
+#[derive(Debug)]
+pub(crate) struct Buffers<'m> {
+    small: Class<'m>,
+    large: Class<'m>,
+}
+
+impl<'m> Buffers<'m> {
+    pub fn new(
+        small: Arena<'m>,
+        small_chunks: Store<'m, Chunk>,
+        large: Arena<'m>,
+        large_chunks: Store<'m, Chunk>,
+        large_size: usize,
+    ) -> Self {
+        Buffers {
+            small: Class { arena: small, chunks: small_chunks, size: SMALL, used: 0 },
+            large: Class { arena: large, chunks: large_chunks, size: large_size, used: 0 },
+        }
+    }
+
+    /// The longest body there can be a buffer for.
+    pub fn longest(&self) -> usize {
+        self.large.size
+    }
+
+    /// Buffers in use, small and large.
+    pub fn in_use(&self) -> (usize, usize) {
+        (self.small.used, self.large.used)
+    }
+
+    /// Large buffers that are free.
+    pub fn large_free(&self) -> usize {
+        self.large.chunks.limit() - self.large.used
+    }
+
+    /// Takes a buffer of `len` bytes, whose content is whatever was in it.
+    pub fn alloc(&mut self, len: usize) -> Option<BufferId> {
+        if len <= SMALL
+            && let Some(index) = self.small.alloc(len)
+        {
+            return Some(BufferId { large: false, index });
+        }
+        if len > self.large.size {
+            return None;
+        }
+        let index = self.large.alloc(len)?;
+        Some(BufferId { large: true, index })
+    }
+
+    /// Takes a buffer and fills it.
+    pub fn alloc_from(&mut self, bytes: &[u8]) -> Option<BufferId> {
+        let id = self.alloc(bytes.len())?;
+        self.bytes_mut(&id).copy_from_slice(bytes);
+        Some(id)
+    }
+
+    pub fn free(&mut self, id: BufferId) {
+        let class = if id.large { &mut self.large } else { &mut self.small };
+        if let Some(chunk) = class.chunks.items_mut().get_mut(id.index as usize)
+            && chunk.used
+        {
+            chunk.used = false;
+            class.used -= 1;
+        }
+    }
+
+    /// Shortens a buffer to `len` bytes.
+    pub fn truncate(&mut self, id: &BufferId, len: usize) {
+        let class = if id.large { &mut self.large } else { &mut self.small };
+        if let Some(chunk) = class.chunks.items_mut().get_mut(id.index as usize) {
+            chunk.len = chunk.len.min(len as u32);
+        }
+    }
+
+    pub fn bytes(&self, id: &BufferId) -> &[u8] {
+        let class = if id.large { &self.large } else { &self.small };
+        class.bytes(id.index)
+    }
+
+    pub fn bytes_mut(&mut self, id: &BufferId) -> &mut [u8] {
+        let class = if id.large { &mut self.large } else { &mut self.small };
+        class.bytes_mut(id.index)
+    }
+}

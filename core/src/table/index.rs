@@ -1,0 +1,157 @@
+//! Finds a slot by its key's hash.
+
+use super::Store;
+
+/// An open-addressing hash index with linear probing and backward-shift deletion (Knuth, TAOCP 3, §6.4, algorithm R).
+///
+/// It holds slot numbers only; keys stay in the entries. Hashes must be hard to choose for a stranger:
+/// mix in a secret ([`Index::mix`]). Lent memory should hold at least 1.5 times the slots.
+#[derive(Debug)]
+pub struct Index<'m> {
+    /// Slot number + 1; 0 is empty. Never quite full, so that every probe ends.
+    cells: Store<'m, u32>,
+    len: usize,
+}
+
+impl<'m> Index<'m> {
+    /// An empty index.
+    pub fn new(cells: Store<'m, u32>) -> Self {
+        Index { cells, len: 0 }
+    }
+
+    /// A hash of a key's bytes with a secret: FNV-1a over 8-byte words, finished by a multiply-xorshift.
+    pub fn mix(secret: u64, key: &[u8]) -> u32 {
+        let mut hash = secret ^ 0xcbf2_9ce4_8422_2325;
+        for chunk in key.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 29;
+        }
+        (hash.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32
+    }
+
+    /// The slot for which `is` holds among those with this hash.
+    pub fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let cells = self.cells.items();
+        if cells.is_empty() {
+            return None;
+        }
+        let mut at = hash as usize % cells.len();
+        for _ in 0..cells.len() {
+            match cells[at] {
+                0 => return None,
+                slot if is(slot - 1) => return Some(slot - 1),
+                _ => at = (at + 1) % cells.len(),
+            }
+        }
+        None
+    }
+
+    /// Adds a slot that is not in yet. `hash_of` tells the hash of every slot already in. False when there is no room.
+    pub fn insert(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) -> bool {
+        if self.len * 3 >= self.cells.items().len() * 2 {
+            self.regrow(&hash_of);
+        }
+        if self.len + 1 >= self.cells.items().len() {
+            return false;
+        }
+        Self::place(self.cells.items_mut(), hash, slot);
+        self.len += 1;
+        true
+    }
+
+    fn place(cells: &mut [u32], hash: u32, slot: u32) {
+        let mut at = hash as usize % cells.len();
+        while cells[at] != 0 {
+            at = (at + 1) % cells.len();
+        }
+        cells[at] = slot + 1;
+    }
+
+    fn regrow(&mut self, hash_of: &impl Fn(u32) -> u32) {
+        #[cfg(feature = "alloc")]
+        if let Store::Owned { items, limit } = &mut self.cells {
+            let size = (items.len() * 2).clamp(8, (*limit).max(8));
+            if size > items.len() {
+                let mut cells = alloc::vec![0; size];
+                for slot in items.iter().filter(|slot| **slot != 0) {
+                    Self::place(&mut cells, hash_of(slot - 1), slot - 1);
+                }
+                *items = cells;
+            }
+        }
+        let _ = hash_of;
+    }
+
+    /// Takes a slot out. `hash_of` tells the hash of every slot that is in, this one included.
+    pub fn remove(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) {
+        let cells = self.cells.items_mut();
+        let n = cells.len();
+        if n == 0 {
+            return;
+        }
+        let mut hole = hash as usize % n;
+        for _ in 0..n {
+            match cells[hole] {
+                0 => return,
+                here if here == slot + 1 => break,
+                _ => hole = (hole + 1) % n,
+            }
+        }
+        if cells[hole] != slot + 1 {
+            return;
+        }
+        let mut at = hole;
+        loop {
+            at = (at + 1) % n;
+            if cells[at] == 0 {
+                break;
+            }
+            // An entry may fill the hole unless its home lies cyclically in (hole, at].
+            let home = hash_of(cells[at] - 1) as usize % n;
+            if (at + n - home) % n >= (at + n - hole) % n {
+                cells[hole] = cells[at];
+                hole = at;
+            }
+        }
+        cells[hole] = 0;
+        self.len -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn behaves_as_a_set() {
+        let mut memory = [0; 64];
+        let mut index = Index::new(Store::Lent(&mut memory));
+        let hash_of = |slot: u32| slot / 3; // many collisions
+        let mut model = [false; 40];
+        let mut rng = Rng::new([3; 16]);
+        for _ in 0..20_000 {
+            let slot = rng.below(40);
+            if model[slot as usize] {
+                index.remove(hash_of(slot), slot, hash_of);
+            } else {
+                assert!(index.insert(hash_of(slot), slot, hash_of));
+            }
+            model[slot as usize] ^= true;
+            let probe = rng.below(40);
+            let found = index.find(hash_of(probe), |s| s == probe);
+            assert_eq!(found.is_some(), model[probe as usize]);
+        }
+    }
+
+    #[test]
+    fn a_full_index_refuses_and_ends() {
+        let mut memory = [0; 4];
+        let mut index = Index::new(Store::Lent(&mut memory));
+        assert!((0..3).all(|slot| index.insert(0, slot, |_| 0)));
+        assert!(!index.insert(0, 3, |_| 0));
+        assert_eq!(index.find(0, |_| false), None);
+    }
+}
