@@ -19,10 +19,7 @@ fn time(rounds: u32, mut work: impl FnMut()) -> Duration {
 }
 
 fn rate(name: &str, took: Duration) {
-    println!(
-        "{name:<28} {:>8.0} MB/s",
-        PACKET as f64 / took.as_secs_f64() / 1e6
-    );
+    println!("{name:<28} {:>8.0} MB/s", PACKET as f64 / took.as_secs_f64() / 1e6);
 }
 
 fn main() {
@@ -34,17 +31,13 @@ fn main() {
             black_box(RustCrypto.seal(&key, &nonce, b"header", black_box(&mut data)));
         }),
     );
-    let sealed = [3; PACKET];
-    let mut plain = sealed;
-    let tag = RustCrypto.seal(&key, &nonce, b"header", &mut plain);
-    let sealed = plain;
+    let mut sealed = [3; PACKET];
+    let tag = RustCrypto.seal(&key, &nonce, b"header", &mut sealed);
     rate(
         "open 1200 B",
         time(2000, || {
             let mut data = black_box(sealed);
-            RustCrypto
-                .open(&key, &nonce, b"header", &mut data, &tag)
-                .expect("our own seal");
+            RustCrypto.open(&key, &nonce, b"header", &mut data, &tag).expect("our own seal");
         }),
     );
     rate(
@@ -56,21 +49,14 @@ fn main() {
 
     let (a, b) = (SecretKey([1; 32]), SecretKey([2; 32]));
     let (a_id, b_id) = (RustCrypto.node_id(&a), RustCrypto.node_id(&b));
-    let keys = |me, id| HandshakeKeys {
-        me,
-        id,
-        psk: &key,
-        prologue: b"bench",
-    };
+    let keys = |me, id| HandshakeKeys { me, id, psk: &key, prologue: b"bench" };
     let (a_keys, b_keys) = (keys(&a, &a_id), keys(&b, &b_id));
     let (mut a_state, mut b_state) = (HandshakeState::default(), HandshakeState::default());
     let (mut hello, mut welcome, mut payload) = ([0; 256], [0; 256], [0; 64]);
 
     let mut hello_len = 0;
     let took = time(50, || {
-        hello_len = RustCrypto
-            .write_hello(a_keys, &b_id, &[4; 32], b"hi", &mut hello, &mut a_state)
-            .expect("valid");
+        hello_len = RustCrypto.write_hello(a_keys, &b_id, &[4; 32], b"hi", &mut hello, &mut a_state).expect("valid");
     });
     println!("{:<28} {took:>10.1?}", "write_hello");
     let mut took_read = Duration::MAX;
@@ -78,14 +64,11 @@ fn main() {
     let mut welcome_len = 0;
     for _ in 0..500 {
         let start = Instant::now();
-        RustCrypto
-            .read_hello(b_keys, &hello[..hello_len], &mut payload, &mut b_state)
-            .expect("valid");
+        RustCrypto.read_hello(b_keys, &hello[..hello_len], &mut payload, &mut b_state).expect("valid");
         took_read = took_read.min(start.elapsed());
         let start = Instant::now();
-        (welcome_len, _) = RustCrypto
-            .write_welcome(b_keys, &[5; 32], b"hi", &mut welcome, &mut b_state)
-            .expect("valid");
+        (welcome_len, _) =
+            RustCrypto.write_welcome(b_keys, &[5; 32], b"hi", &mut welcome, &mut b_state).expect("valid");
         took_write = took_write.min(start.elapsed());
     }
     println!("{:<28} {took_read:>10.1?}", "read_hello");

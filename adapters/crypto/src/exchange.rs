@@ -56,10 +56,8 @@ mod tests {
     use std::vec::Vec;
 
     fn hex(text: &str) -> [u8; 32] {
-        let bytes: Vec<u8> = (0..64)
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
-            .collect();
+        let bytes: Vec<u8> =
+            (0..64).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect();
         bytes.try_into().expect("32 bytes")
     }
 

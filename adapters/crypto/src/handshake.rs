@@ -9,8 +9,8 @@
 //! A step checks all lengths before it computes, and touches the notes only when it succeeds.
 
 use butter_core::crypto::{
-    CryptoError, HANDSHAKE_PAYLOAD_MAX, HANDSHAKE_STATE_LEN, HELLO_OVERHEAD, HandshakeKeys,
-    HandshakeState, SessionKeys, WELCOME_OVERHEAD,
+    CryptoError, HANDSHAKE_PAYLOAD_MAX, HANDSHAKE_STATE_LEN, HELLO_OVERHEAD, HandshakeKeys, HandshakeState,
+    SessionKeys, WELCOME_OVERHEAD,
 };
 use butter_core::id::NodeId;
 use noise_protocol::CipherState;
@@ -49,9 +49,7 @@ impl<'a> Reader<'a> {
     /// A byte that says the length, then a field of fixed size that holds so many bytes.
     fn bytes<const N: usize>(&mut self) -> Result<&'a [u8], CryptoError> {
         let [len] = *self.array::<1>()?;
-        self.array::<N>()?
-            .get(..usize::from(len))
-            .ok_or(CryptoError)
+        self.array::<N>()?.get(..usize::from(len)).ok_or(CryptoError)
     }
 }
 
@@ -85,27 +83,13 @@ struct Hello<'a> {
 
 impl Hello<'_> {
     /// Writes the Hello, for the first time or again; the same inputs give the same bytes.
-    fn write<'t>(
-        &self,
-        keys: HandshakeKeys<'_>,
-        trace: &'t Trace,
-        out: &mut [u8],
-    ) -> Result<Noise<'t>, CryptoError> {
+    fn write<'t>(&self, keys: HandshakeKeys<'_>, trace: &'t Trace, out: &mut [u8]) -> Result<Noise<'t>, CryptoError> {
         let own = KeyPair::new(exchange::secret(keys.me), *self.own_key, trace);
         let ephemeral = KeyPair::new(Secret(*self.ephemeral), *self.ephemeral_key, trace);
-        let mut noise = Noise::new(
-            noise_ik_psk1(),
-            true,
-            keys.prologue,
-            Some(own),
-            Some(ephemeral),
-            Some(*self.peer_key),
-            None,
-        );
+        let mut noise =
+            Noise::new(noise_ik_psk1(), true, keys.prologue, Some(own), Some(ephemeral), Some(*self.peer_key), None);
         noise.push_psk(keys.psk);
-        noise
-            .write_message(self.payload, out)
-            .map_err(|_| CryptoError)?;
+        noise.write_message(self.payload, out).map_err(|_| CryptoError)?;
         Ok(noise)
     }
 }
@@ -137,10 +121,7 @@ pub fn write_hello(
     notes.bytes(hello.own_key);
     notes.bytes(hello.ephemeral);
     notes.bytes(hello.ephemeral_key);
-    trace
-        .results()
-        .iter()
-        .for_each(|result| notes.bytes(&result.0));
+    trace.results().iter().for_each(|result| notes.bytes(&result.0));
     Ok(out.len())
 }
 
@@ -185,17 +166,8 @@ fn responder<'t>(
     payload: &mut [u8],
 ) -> Result<Noise<'t>, CryptoError> {
     let own = KeyPair::new(exchange::secret(keys.me), *own_key, trace);
-    let ephemeral = ephemeral
-        .map(|secret| KeyPair::new(Secret(*secret), exchange::ephemeral_public(secret), trace));
-    let mut noise = Noise::new(
-        noise_ik_psk1(),
-        false,
-        keys.prologue,
-        Some(own),
-        ephemeral,
-        None,
-        None,
-    );
+    let ephemeral = ephemeral.map(|secret| KeyPair::new(Secret(*secret), exchange::ephemeral_public(secret), trace));
+    let mut noise = Noise::new(noise_ik_psk1(), false, keys.prologue, Some(own), ephemeral, None, None);
     noise.push_psk(keys.psk);
     read(&mut noise, message, payload)?;
     Ok(noise)
@@ -217,10 +189,7 @@ pub fn read_hello(
     notes.bytes(&[RESPONDER]);
     notes.sized::<HELLO_MAX>(message);
     notes.bytes(&own_key);
-    trace
-        .results()
-        .iter()
-        .for_each(|result| notes.bytes(&result.0));
+    trace.results().iter().for_each(|result| notes.bytes(&result.0));
     Ok((payload.len(), peer_key))
 }
 
@@ -250,11 +219,7 @@ pub fn write_welcome(
 }
 
 /// The part of `out` that a message fills.
-fn sized_out<'a>(
-    payload: &[u8],
-    overhead: usize,
-    out: &'a mut [u8],
-) -> Result<&'a mut [u8], CryptoError> {
+fn sized_out<'a>(payload: &[u8], overhead: usize, out: &'a mut [u8]) -> Result<&'a mut [u8], CryptoError> {
     if payload.len() > HANDSHAKE_PAYLOAD_MAX {
         return Err(CryptoError);
     }
@@ -262,11 +227,7 @@ fn sized_out<'a>(
 }
 
 /// The part of `payload` that a message fills.
-fn sized_in<'a>(
-    message: &[u8],
-    overhead: usize,
-    payload: &'a mut [u8],
-) -> Result<&'a mut [u8], CryptoError> {
+fn sized_in<'a>(message: &[u8], overhead: usize, payload: &'a mut [u8]) -> Result<&'a mut [u8], CryptoError> {
     let len = message.len().checked_sub(overhead).ok_or(CryptoError)?;
     if len > HANDSHAKE_PAYLOAD_MAX {
         return Err(CryptoError);
@@ -283,8 +244,5 @@ fn read(noise: &mut Noise<'_>, message: &[u8], payload: &mut [u8]) -> Result<(),
 }
 
 fn session_keys(send: CipherState<ChaChaPoly>, receive: CipherState<ChaChaPoly>) -> SessionKeys {
-    SessionKeys {
-        send: send.extract().0.0,
-        receive: receive.extract().0.0,
-    }
+    SessionKeys { send: send.extract().0.0, receive: receive.extract().0.0 }
 }

@@ -31,9 +31,7 @@ mod handshake;
 mod noise;
 
 use blake2::{Blake2s256, Digest};
-use butter_core::crypto::{
-    Crypto, CryptoError, HandshakeKeys, HandshakeState, SecretKey, SessionKeys, TAG_LEN,
-};
+use butter_core::crypto::{Crypto, CryptoError, HandshakeKeys, HandshakeState, SecretKey, SessionKeys, TAG_LEN};
 use butter_core::id::NodeId;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Tag};
@@ -69,10 +67,8 @@ impl Crypto for RustCrypto {
 
     fn verify(&self, id: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
         exchange::is_canonical(id)
-            && VerifyingKey::from_bytes(&id.0).is_ok_and(|key| {
-                key.verify_strict(message, &Signature::from_bytes(signature))
-                    .is_ok()
-            })
+            && VerifyingKey::from_bytes(&id.0)
+                .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
     }
 
     fn seal(&self, key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {

@@ -60,20 +60,12 @@ pub struct Trace {
 impl Trace {
     /// A trace that computes and records.
     pub fn record() -> Trace {
-        Trace {
-            known: 0,
-            asked: Cell::new(0),
-            results: Default::default(),
-        }
+        Trace { known: 0, asked: Cell::new(0), results: Default::default() }
     }
 
     /// A trace that hands out recorded results, then computes.
     pub fn replay(results: [[u8; 32]; 2]) -> Trace {
-        Trace {
-            known: results.len(),
-            asked: Cell::new(0),
-            results: results.map(Cell::new),
-        }
+        Trace { known: results.len(), asked: Cell::new(0), results: results.map(Cell::new) }
     }
 
     /// What was recorded.
@@ -115,11 +107,7 @@ pub struct KeyPair<'a> {
 impl<'a> KeyPair<'a> {
     /// `public` must belong to `secret`.
     pub fn new(secret: Secret<32>, public: [u8; 32], trace: &'a Trace) -> Self {
-        KeyPair {
-            secret,
-            public,
-            trace: Some(trace),
-        }
+        KeyPair { secret, public, trace: Some(trace) }
     }
 }
 
@@ -130,19 +118,11 @@ impl U8Array for KeyPair<'_> {
     }
 
     fn new_with(byte: u8) -> Self {
-        KeyPair {
-            secret: Secret::new_with(byte),
-            public: [0; 32],
-            trace: None,
-        }
+        KeyPair { secret: Secret::new_with(byte), public: [0; 32], trace: None }
     }
 
     fn from_slice(bytes: &[u8]) -> Self {
-        KeyPair {
-            secret: Secret::from_slice(bytes),
-            public: [0; 32],
-            trace: None,
-        }
+        KeyPair { secret: Secret::from_slice(bytes), public: [0; 32], trace: None }
     }
 
     fn len() -> usize {
@@ -158,10 +138,7 @@ impl U8Array for KeyPair<'_> {
     }
 
     fn clone(&self) -> Self {
-        KeyPair {
-            secret: Secret(self.secret.0),
-            ..*self
-        }
+        KeyPair { secret: Secret(self.secret.0), ..*self }
     }
 }
 
@@ -213,31 +190,17 @@ impl Cipher for ChaChaPoly {
         Self::encrypt_in_place(key, number, ad, out, plaintext.len());
     }
 
-    fn encrypt_in_place(
-        key: &Self::Key,
-        number: u64,
-        ad: &[u8],
-        in_out: &mut [u8],
-        plaintext_len: usize,
-    ) -> usize {
+    fn encrypt_in_place(key: &Self::Key, number: u64, ad: &[u8], in_out: &mut [u8], plaintext_len: usize) -> usize {
         let (data, rest) = in_out.split_at_mut(plaintext_len);
         let tag = RustCrypto.seal(&key.0, &nonce(number), ad, data);
         rest[..TAG_LEN].copy_from_slice(&tag);
         plaintext_len + TAG_LEN
     }
 
-    fn decrypt(
-        key: &Self::Key,
-        number: u64,
-        ad: &[u8],
-        ciphertext: &[u8],
-        out: &mut [u8],
-    ) -> Result<(), ()> {
+    fn decrypt(key: &Self::Key, number: u64, ad: &[u8], ciphertext: &[u8], out: &mut [u8]) -> Result<(), ()> {
         let (data, tag) = ciphertext.split_last_chunk().ok_or(())?;
         out.copy_from_slice(data);
-        RustCrypto
-            .open(&key.0, &nonce(number), ad, out, tag)
-            .map_err(|_| ())
+        RustCrypto.open(&key.0, &nonce(number), ad, out, tag).map_err(|_| ())
     }
 
     fn decrypt_in_place(
@@ -248,9 +211,7 @@ impl Cipher for ChaChaPoly {
         ciphertext_len: usize,
     ) -> Result<usize, ()> {
         let (data, tag) = in_out[..ciphertext_len].split_last_chunk_mut().ok_or(())?;
-        RustCrypto
-            .open(&key.0, &nonce(number), ad, data, tag)
-            .map_err(|_| ())?;
+        RustCrypto.open(&key.0, &nonce(number), ad, data, tag).map_err(|_| ())?;
         Ok(data.len())
     }
 }

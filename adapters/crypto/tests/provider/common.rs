@@ -1,8 +1,8 @@
 //! What the tests of this crate share: hex and a pair of nodes.
 
 use butter_core::crypto::{
-    Crypto, CryptoError, HANDSHAKE_PAYLOAD_MAX, HELLO_OVERHEAD, HandshakeKeys, HandshakeState,
-    SecretKey, SessionKeys, WELCOME_OVERHEAD,
+    Crypto, CryptoError, HANDSHAKE_PAYLOAD_MAX, HELLO_OVERHEAD, HandshakeKeys, HandshakeState, SecretKey, SessionKeys,
+    WELCOME_OVERHEAD,
 };
 use butter_core::id::NodeId;
 use butter_crypto::RustCrypto;
@@ -37,42 +37,21 @@ impl End {
         let secret = SecretKey(seed);
         let id = RustCrypto.node_id(&secret);
         let (psk, prologue) = ([3; 32], b"butter/1 lan".to_vec());
-        End {
-            secret,
-            id,
-            psk,
-            prologue,
-            ephemeral,
-            state: HandshakeState::default(),
-        }
+        End { secret, id, psk, prologue, ephemeral, state: HandshakeState::default() }
     }
 
     pub fn exchange_key(&self) -> [u8; 32] {
-        RustCrypto
-            .exchange_key(&self.id)
-            .expect("a node's own id is valid")
+        RustCrypto.exchange_key(&self.id).expect("a node's own id is valid")
     }
 
     pub fn keys(&self) -> HandshakeKeys<'_> {
-        HandshakeKeys {
-            me: &self.secret,
-            id: &self.id,
-            psk: &self.psk,
-            prologue: &self.prologue,
-        }
+        HandshakeKeys { me: &self.secret, id: &self.id, psk: &self.psk, prologue: &self.prologue }
     }
 
     pub fn write_hello(&mut self, to: &NodeId, payload: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let mut out = [0; HELLO_OVERHEAD + HANDSHAKE_PAYLOAD_MAX];
         let mut state = self.state.clone();
-        let len = RustCrypto.write_hello(
-            self.keys(),
-            to,
-            &self.ephemeral,
-            payload,
-            &mut out,
-            &mut state,
-        )?;
+        let len = RustCrypto.write_hello(self.keys(), to, &self.ephemeral, payload, &mut out, &mut state)?;
         self.state = state;
         Ok(out[..len].to_vec())
     }
@@ -91,17 +70,12 @@ impl End {
     pub fn write_welcome(&mut self, payload: &[u8]) -> Result<(Vec<u8>, SessionKeys), CryptoError> {
         let mut out = [0; WELCOME_OVERHEAD + HANDSHAKE_PAYLOAD_MAX];
         let mut state = self.state.clone();
-        let result =
-            RustCrypto.write_welcome(self.keys(), &self.ephemeral, payload, &mut out, &mut state);
+        let result = RustCrypto.write_welcome(self.keys(), &self.ephemeral, payload, &mut out, &mut state);
         self.state = state;
         result.map(|(len, keys)| (out[..len].to_vec(), keys))
     }
 
-    pub fn read_welcome(
-        &self,
-        to: &NodeId,
-        message: &[u8],
-    ) -> Result<(Vec<u8>, SessionKeys), CryptoError> {
+    pub fn read_welcome(&self, to: &NodeId, message: &[u8]) -> Result<(Vec<u8>, SessionKeys), CryptoError> {
         let mut payload = [0; HANDSHAKE_PAYLOAD_MAX];
         RustCrypto
             .read_welcome(self.keys(), to, message, &mut payload, &self.state)

@@ -71,10 +71,7 @@ fn a_damaged_welcome_is_refused_and_the_real_one_still_works() {
         }
     }
     let (payload, a_keys) = a.read_welcome(&b.id, &good).unwrap();
-    assert_eq!(
-        (payload.as_slice(), a_keys.send),
-        (b"jam".as_slice(), keys.receive)
-    );
+    assert_eq!((payload.as_slice(), a_keys.send), (b"jam".as_slice(), keys.receive));
 }
 
 #[test]
@@ -120,18 +117,12 @@ fn ends_that_differ_in_what_they_bring_do_not_meet() {
         let mut other = b.clone();
         change(&mut other);
         if let Ok((welcome, _)) = other.write_welcome(b"") {
-            assert!(
-                a.read_welcome(&b.id, &welcome).is_err(),
-                "responder: {what}"
-            );
+            assert!(a.read_welcome(&b.id, &welcome).is_err(), "responder: {what}");
         }
         let (welcome, _) = b.write_welcome(b"").unwrap();
         let mut other = a.clone();
         change(&mut other);
-        assert!(
-            other.read_welcome(&b.id, &welcome).is_err(),
-            "initiator: {what}"
-        );
+        assert!(other.read_welcome(&b.id, &welcome).is_err(), "initiator: {what}");
         assert!(a.read_welcome(&b.id, &welcome).is_ok());
     }
 }
@@ -143,18 +134,12 @@ fn a_welcome_from_another_or_for_another_is_refused() {
     let hello = a.write_hello(&b.id, b"").unwrap();
     b.read_hello(&hello).unwrap();
     let (welcome, _) = b.write_welcome(b"").unwrap();
-    assert!(
-        a.read_welcome(&c.id, &welcome).is_err(),
-        "not whom we asked"
-    );
+    assert!(a.read_welcome(&c.id, &welcome).is_err(), "not whom we asked");
 
     let hello_to_c = a.clone().write_hello(&c.id, b"").unwrap();
     c.read_hello(&hello_to_c).unwrap();
     let (welcome_of_c, _) = c.write_welcome(b"").unwrap();
-    assert!(
-        a.read_welcome(&b.id, &welcome_of_c).is_err(),
-        "somebody else's Welcome"
-    );
+    assert!(a.read_welcome(&b.id, &welcome_of_c).is_err(), "somebody else's Welcome");
     assert!(a.read_welcome(&b.id, &welcome).is_ok());
 }
 
@@ -171,26 +156,13 @@ fn a_hello_that_claims_another_name_is_refused() {
 fn a_state_is_for_its_own_step_only() {
     let (mut a, mut b) = pair();
     assert!(a.write_welcome(b"").is_err(), "nothing was read");
-    assert!(
-        a.read_welcome(&b.id, &[0; WELCOME_OVERHEAD]).is_err(),
-        "nothing was sent"
-    );
+    assert!(a.read_welcome(&b.id, &[0; WELCOME_OVERHEAD]).is_err(), "nothing was sent");
     let hello = a.write_hello(&b.id, b"").unwrap();
-    assert!(
-        a.write_welcome(b"").is_err(),
-        "an initiator does not answer"
-    );
+    assert!(a.write_welcome(b"").is_err(), "an initiator does not answer");
     b.read_hello(&hello).unwrap();
-    assert!(
-        b.read_welcome(&a.id, &[0; WELCOME_OVERHEAD]).is_err(),
-        "a responder does not ask"
-    );
+    assert!(b.read_welcome(&a.id, &[0; WELCOME_OVERHEAD]).is_err(), "a responder does not ask");
     b.write_welcome(b"").unwrap();
-    assert_eq!(
-        b.state.0,
-        HandshakeState::default().0,
-        "the notes were not wiped"
-    );
+    assert_eq!(b.state.0, HandshakeState::default().0, "the notes were not wiped");
     assert!(b.write_welcome(b"").is_err(), "one Hello, one Welcome");
 }
 
@@ -212,17 +184,11 @@ fn notes_of_any_bytes_are_no_danger() {
 #[test]
 fn limits_of_length_are_kept() {
     let (mut a, mut b) = pair();
-    assert_eq!(
-        a.write_hello(&b.id, &[0; HANDSHAKE_PAYLOAD_MAX + 1]),
-        Err(CryptoError)
-    );
+    assert_eq!(a.write_hello(&b.id, &[0; HANDSHAKE_PAYLOAD_MAX + 1]), Err(CryptoError));
     let hello = a.write_hello(&b.id, b"toast").unwrap();
     b.read_hello(&hello).unwrap();
     assert!(b.write_welcome(&[0; HANDSHAKE_PAYLOAD_MAX + 1]).is_err());
-    assert!(
-        b.write_welcome(b"jam").is_ok(),
-        "a refused payload ended the handshake"
-    );
+    assert!(b.write_welcome(b"jam").is_ok(), "a refused payload ended the handshake");
 }
 
 /// Buffers that are one byte too small are refused and leave the state alone; exact ones will do.
@@ -233,44 +199,28 @@ fn short_buffers_are_refused() {
 
     let mut hello = [0; HELLO_OVERHEAD + 5];
     let short = &mut hello[..HELLO_OVERHEAD + 4];
-    let result =
-        RustCrypto.write_hello(a.keys(), &b.id, &a.ephemeral, b"toast", short, &mut a_state);
+    let result = RustCrypto.write_hello(a.keys(), &b.id, &a.ephemeral, b"toast", short, &mut a_state);
     assert_eq!(result, Err(CryptoError));
     assert_eq!(a_state.0, HandshakeState::default().0);
-    RustCrypto
-        .write_hello(
-            a.keys(),
-            &b.id,
-            &a.ephemeral,
-            b"toast",
-            &mut hello,
-            &mut a_state,
-        )
-        .unwrap();
+    RustCrypto.write_hello(a.keys(), &b.id, &a.ephemeral, b"toast", &mut hello, &mut a_state).unwrap();
 
     let mut payload = [0; 5];
     let result = RustCrypto.read_hello(b.keys(), &hello, &mut payload[..4], &mut b_state);
     assert_eq!(result, Err(CryptoError));
     assert_eq!(b_state.0, HandshakeState::default().0);
-    RustCrypto
-        .read_hello(b.keys(), &hello, &mut payload, &mut b_state)
-        .unwrap();
+    RustCrypto.read_hello(b.keys(), &hello, &mut payload, &mut b_state).unwrap();
     assert_eq!(&payload, b"toast");
 
     let mut welcome = [0; WELCOME_OVERHEAD + 3];
     let short = &mut welcome[..WELCOME_OVERHEAD + 2];
     let result = RustCrypto.write_welcome(b.keys(), &b.ephemeral, b"jam", short, &mut b_state);
     assert_eq!(result, Err(CryptoError));
-    RustCrypto
-        .write_welcome(b.keys(), &b.ephemeral, b"jam", &mut welcome, &mut b_state)
-        .unwrap();
+    RustCrypto.write_welcome(b.keys(), &b.ephemeral, b"jam", &mut welcome, &mut b_state).unwrap();
 
     let result = RustCrypto.read_welcome(a.keys(), &b.id, &welcome, &mut [0; 2], &a_state);
     assert_eq!(result, Err(CryptoError));
     let mut payload = [0; 3];
-    RustCrypto
-        .read_welcome(a.keys(), &b.id, &welcome, &mut payload, &a_state)
-        .unwrap();
+    RustCrypto.read_welcome(a.keys(), &b.id, &welcome, &mut payload, &a_state).unwrap();
     assert_eq!(&payload, b"jam");
 }
 

@@ -29,10 +29,7 @@ static VECTORS: LazyLock<Vectors> = LazyLock::new(|| {
 });
 
 fn get(vectors: &Vectors, name: &str) -> Vec<u8> {
-    vectors
-        .get(name)
-        .unwrap_or_else(|| panic!("no {name}"))
-        .clone()
+    vectors.get(name).unwrap_or_else(|| panic!("no {name}")).clone()
 }
 
 fn array(vectors: &Vectors, name: &str) -> [u8; 32] {
@@ -44,10 +41,7 @@ fn end(vectors: &Vectors, who: &str) -> End {
     End {
         psk: array(vectors, "psk"),
         prologue: get(vectors, "prologue"),
-        ..End::new(
-            array(vectors, &format!("{who}_seed")),
-            array(vectors, &format!("{who}_ephemeral")),
-        )
+        ..End::new(array(vectors, &format!("{who}_seed")), array(vectors, &format!("{who}_ephemeral")))
     }
 }
 
@@ -86,10 +80,7 @@ fn we_open_and_snow_answers() {
         let welcome = b_snow.write_message(&sent, &mut message).unwrap();
         let (received, keys) = a.read_welcome(&b.id, &message[..welcome]).unwrap();
         assert_eq!(received, sent);
-        assert_eq!(
-            (keys.send, keys.receive),
-            b_snow.dangerously_get_raw_split()
-        );
+        assert_eq!((keys.send, keys.receive), b_snow.dangerously_get_raw_split());
     }
 }
 
@@ -106,10 +97,7 @@ fn snow_opens_and_we_answer() {
         let (welcome, keys) = b.write_welcome(&sent).unwrap();
         let received = a_snow.read_message(&welcome, &mut buffer).unwrap();
         assert_eq!(buffer[..received], sent);
-        assert_eq!(
-            (keys.receive, keys.send),
-            a_snow.dangerously_get_raw_split()
-        );
+        assert_eq!((keys.receive, keys.send), a_snow.dangerously_get_raw_split());
     }
 }
 
@@ -121,10 +109,7 @@ const HEADER: &str = "\
 /// A whole handshake from the inputs among `vectors`, in the order of the file.
 fn run(vectors: &Vectors) -> Vec<(&'static str, Vec<u8>)> {
     let (mut a, mut b) = (end(vectors, "initiator"), end(vectors, "responder"));
-    let (hello_payload, welcome_payload) = (
-        get(vectors, "hello_payload"),
-        get(vectors, "welcome_payload"),
-    );
+    let (hello_payload, welcome_payload) = (get(vectors, "hello_payload"), get(vectors, "welcome_payload"));
     let hello = a.write_hello(&b.id, &hello_payload).unwrap();
     b.read_hello(&hello).unwrap();
     let (welcome, _) = b.write_welcome(&welcome_payload).unwrap();
@@ -181,14 +166,10 @@ fn snow_makes_the_committed_vectors() {
     let (a, b) = (end(&VECTORS, "initiator"), end(&VECTORS, "responder"));
     let (mut a_snow, mut b_snow) = (snow(&a, Some(&b)), snow(&b, None));
     let (mut message, mut payload) = ([0; 256], [0; 256]);
-    let len = a_snow
-        .write_message(&get(&VECTORS, "hello_payload"), &mut message)
-        .unwrap();
+    let len = a_snow.write_message(&get(&VECTORS, "hello_payload"), &mut message).unwrap();
     assert_eq!(text(&message[..len]), text(&get(&VECTORS, "hello")));
     b_snow.read_message(&message[..len], &mut payload).unwrap();
-    let len = b_snow
-        .write_message(&get(&VECTORS, "welcome_payload"), &mut message)
-        .unwrap();
+    let len = b_snow.write_message(&get(&VECTORS, "welcome_payload"), &mut message).unwrap();
     assert_eq!(text(&message[..len]), text(&get(&VECTORS, "welcome")));
     let keys = ["initiator_to_responder_key", "responder_to_initiator_key"];
     let [forth, back] = keys.map(|name| array(&VECTORS, name));

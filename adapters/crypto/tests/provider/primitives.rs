@@ -92,11 +92,7 @@ fn names_that_are_not_canonical_are_nobody() {
         for high in [0x7f, 0xff] {
             let mut bytes = [0xff; 32];
             (bytes[0], bytes[31]) = (low, high);
-            assert_eq!(
-                RustCrypto.exchange_key(&NodeId(bytes)),
-                None,
-                "{low:x} {high:x}"
-            );
+            assert_eq!(RustCrypto.exchange_key(&NodeId(bytes)), None, "{low:x} {high:x}");
         }
     }
     // The largest y below the prime that is on the curve and not of small order is somebody.
@@ -144,24 +140,15 @@ fn chacha20_poly1305_of_rfc_8439() {
     for at in 0..sealed.len() {
         let mut bad = sealed;
         bad[at] ^= 1 << (at % 8);
-        assert_eq!(
-            RustCrypto.open(&key, &nonce, &ad, &mut bad, &tag),
-            Err(CryptoError)
-        );
+        assert_eq!(RustCrypto.open(&key, &nonce, &ad, &mut bad, &tag), Err(CryptoError));
     }
     for at in 0..tag.len() {
         let (mut data, mut bad) = (sealed, tag);
         bad[at] ^= 1 << (at % 8);
-        assert_eq!(
-            RustCrypto.open(&key, &nonce, &ad, &mut data, &bad),
-            Err(CryptoError)
-        );
+        assert_eq!(RustCrypto.open(&key, &nonce, &ad, &mut data, &bad), Err(CryptoError));
     }
     let mut data = sealed;
-    assert_eq!(
-        RustCrypto.open(&key, &nonce, &ad[1..], &mut data, &tag),
-        Err(CryptoError)
-    );
+    assert_eq!(RustCrypto.open(&key, &nonce, &ad[1..], &mut data, &tag), Err(CryptoError));
 }
 
 /// RFC 7693 appendix B, and that parts are joined without separators.
@@ -170,10 +157,7 @@ fn blake2s_of_rfc_7693() {
     let abc = "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982";
     assert_eq!(text(&RustCrypto.hash(&[b"abc"])), abc);
     assert_eq!(text(&RustCrypto.hash(&[b"a", b"", b"bc"])), abc);
-    assert_eq!(
-        text(&RustCrypto.hash(&[])),
-        "69217a3079908094e11121d042354a7c1f55b6482ca1a51e1b250dfd1ed0eef9"
-    );
+    assert_eq!(text(&RustCrypto.hash(&[])), "69217a3079908094e11121d042354a7c1f55b6482ca1a51e1b250dfd1ed0eef9");
 }
 
 /// A seed and its X25519 form as other implementations convert it.
@@ -181,15 +165,9 @@ fn blake2s_of_rfc_7693() {
 fn a_name_converts_to_its_x25519_form() {
     let seed = "421151a459faeade3d247115f94aedae42318124095afabe4d1451a559faedee";
     let id = RustCrypto.node_id(&SecretKey(hex32(seed)));
+    assert_eq!(text(&id.0), "b5076a8474a832daee4dd5b4040983b6623b5f344aca57d4d6ee4baf3f259e6e");
     assert_eq!(
-        text(&id.0),
-        "b5076a8474a832daee4dd5b4040983b6623b5f344aca57d4d6ee4baf3f259e6e"
-    );
-    assert_eq!(
-        RustCrypto
-            .exchange_key(&id)
-            .map(|key| text(&key))
-            .as_deref(),
+        RustCrypto.exchange_key(&id).map(|key| text(&key)).as_deref(),
         Some("f1814f0e8ff1043d8a44d25babff3cedcae6c22c3edaa48f857ae70de2baae50")
     );
 }
