@@ -38,14 +38,9 @@ pub fn files(folder: &str) -> Vec<File> {
             let entry = entry.unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
             let path = entry.path();
             let name = entry.file_name();
-            let kind = entry
-                .file_type()
-                .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let kind = entry.file_type().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             if kind.is_dir() {
-                if !["target", ".git", "corpus", "artifacts"]
-                    .iter()
-                    .any(|n| name == *n)
-                {
+                if !["target", ".git", "corpus", "artifacts"].iter().any(|n| name == *n) {
                     folders.push(path);
                 }
             } else if kind.is_file()
@@ -94,20 +89,11 @@ pub struct Package {
 pub fn packages(manifest: &str) -> Vec<Package> {
     let root = root();
     let out = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "metadata",
-            "--format-version=1",
-            "--no-deps",
-            "--manifest-path",
-        ])
+        .args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"])
         .arg(root.join(manifest))
         .output()
         .expect("cargo runs");
-    assert!(
-        out.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&out.stderr));
     let all: Value = serde_json::from_slice(&out.stdout).expect("cargo metadata prints JSON");
     list(&all["packages"]).map(|p| package(p, &root)).collect()
 }
@@ -202,11 +188,7 @@ fn raw_string(s: &str) -> Option<usize> {
     }
     let start = s.len() - body.len() + hashes + 1;
     let end = format!("\"{}", "#".repeat(hashes));
-    Some(
-        s[start..]
-            .find(&end)
-            .map_or(s.len(), |n| start + n + end.len()),
-    )
+    Some(s[start..].find(&end).map_or(s.len(), |n| start + n + end.len()))
 }
 
 fn quoted(s: &str, quote: u8) -> usize {
@@ -225,10 +207,7 @@ fn quoted(s: &str, quote: u8) -> usize {
 /// Tells a character literal from a lifetime.
 fn is_char(s: &str) -> bool {
     let mut c = s.chars().skip(1);
-    matches!(
-        (c.next(), c.next()),
-        (Some('\\'), _) | (Some(_), Some('\''))
-    )
+    matches!((c.next(), c.next()), (Some('\\'), _) | (Some(_), Some('\'')))
 }
 
 #[cfg(test)]
@@ -240,12 +219,7 @@ mod tests {
         let source = "let a = \"x // y\"; // heapless::\n/* b /* c */ d */ fn e<'a>(f: &'a str) {}\nlet g = '\\''; let h = r#\"i\"j\"#; k";
         let code = code_only(source);
         for gone in ["x", "heapless", "b", "c", "d", "i", "j"] {
-            assert!(
-                !code
-                    .split(|c: char| !c.is_alphanumeric())
-                    .any(|w| w == gone),
-                "{gone} in {code}"
-            );
+            assert!(!code.split(|c: char| !c.is_alphanumeric()).any(|w| w == gone), "{gone} in {code}");
         }
         for kept in ["let a =", "fn e<'a>(f: &'a str)", "let g =", "let h =", "k"] {
             assert!(code.contains(kept), "{kept} not in {code}");

@@ -45,10 +45,7 @@ fn hosts_of_a_lan_reach_each_other_at_once() {
         let to = bind(&hosts[2], address, PORT);
         let from = bind(&hosts[0], sender, PORT);
         from.send_to(b"hi", (address, PORT)).unwrap();
-        assert_eq!(
-            receive(&to, SOON),
-            Some((b"hi".to_vec(), SocketAddr::new(sender, PORT)))
-        );
+        assert_eq!(receive(&to, SOON), Some((b"hi".to_vec(), SocketAddr::new(sender, PORT))));
     }
 }
 
@@ -62,15 +59,8 @@ fn labs_and_hosts_are_apart() {
     let _ = from.send_to(b"hi", (b.ip4(), PORT));
     assert_eq!(receive(&to, NEVER), None);
     let seen = a.run(|| std::fs::read_to_string("/proc/thread-self/net/dev").unwrap());
-    let names = seen
-        .lines()
-        .skip(2)
-        .filter_map(|l| l.split(':').next().map(str::trim));
-    assert!(
-        names.clone().all(|n| n == "lo" || n == "eth0"),
-        "{:?}",
-        names.collect::<Vec<_>>()
-    );
+    let names = seen.lines().skip(2).filter_map(|l| l.split(':').next().map(str::trim));
+    assert!(names.clone().all(|n| n == "lo" || n == "eth0"), "{:?}", names.collect::<Vec<_>>());
 }
 
 #[test]
@@ -123,10 +113,7 @@ fn a_router_hides_and_forwards() {
         let inside = bind(host, host.ip4(), PORT);
         inside.send_to(b"out", (server.ip4(), PORT)).unwrap();
         let (data, seen) = receive(&service, SOON).expect("what leaves arrives");
-        assert_eq!(
-            (data.as_slice(), seen.ip()),
-            (b"out".as_slice(), router.ip4().into())
-        );
+        assert_eq!((data.as_slice(), seen.ip()), (b"out".as_slice(), router.ip4().into()));
         service.send_to(b"back", seen).unwrap();
         assert_eq!(receive(&inside, SOON).map(|r| r.0), Some(b"back".to_vec()));
     }
@@ -141,13 +128,7 @@ fn a_router_hides_and_forwards() {
     let (_, seen) = receive(&inside, SOON).expect("a forwarded port leads inside");
     inside.send_to(b"answer", seen).unwrap();
     let answer = receive(&caller, SOON).expect("the answer leads back");
-    assert_eq!(
-        answer,
-        (
-            b"answer".to_vec(),
-            SocketAddr::new(router.ip4().into(), PORT + 3)
-        )
-    );
+    assert_eq!(answer, (b"answer".to_vec(), SocketAddr::new(router.ip4().into(), PORT + 3)));
 }
 
 #[test]
@@ -162,20 +143,10 @@ fn a_capture_sees_both_directions_and_no_other_host() {
     sb.send_to(b"tell", from).unwrap();
     receive(&sa, SOON).expect("it is answered");
     let seen = at_b.datagrams();
-    let parts = seen
-        .iter()
-        .map(|d| (d.from.ip(), d.to.ip(), d.data.as_slice()))
-        .collect::<Vec<_>>();
+    let parts = seen.iter().map(|d| (d.from.ip(), d.to.ip(), d.data.as_slice())).collect::<Vec<_>>();
     let (ia, ib) = (IpAddr::from(a.ip4()), IpAddr::from(b.ip4()));
-    assert_eq!(
-        parts,
-        [(ia, ib, b"ask".as_slice()), (ib, ia, b"tell".as_slice())]
-    );
-    assert!(
-        at_c.datagrams()
-            .iter()
-            .all(|d| d.data != b"ask" && d.data != b"tell")
-    );
+    assert_eq!(parts, [(ia, ib, b"ask".as_slice()), (ib, ia, b"tell".as_slice())]);
+    assert!(at_c.datagrams().iter().all(|d| d.data != b"ask" && d.data != b"tell"));
 }
 
 #[test]
@@ -207,11 +178,7 @@ fn processes_run_on_their_host_and_leave_logs() {
     show.args(["-4", "-o", "addr", "show", "eth0"]);
     let mut shown = host.spawn(show);
     assert!(shown.wait(SOON).expect("it ends").success());
-    assert!(
-        shown.output().contains(&host.ip4().to_string()),
-        "{}",
-        shown.output()
-    );
+    assert!(shown.output().contains(&host.ip4().to_string()), "{}", shown.output());
     let mut sleep = Command::new("sleep");
     sleep.arg("600");
     let mut sleeper = host.spawn(sleep);
@@ -225,10 +192,7 @@ fn processes_run_on_their_host_and_leave_logs() {
 /// The names of our namespaces that a process made.
 fn namespaces_of(process: u32) -> Vec<String> {
     let ours = format!("butter-lab-{process}-");
-    let names = std::fs::read_dir("/run/netns")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     let names = names.filter_map(|e| e.file_name().into_string().ok());
     names.filter(|n| n.starts_with(&ours)).collect()
 }
@@ -254,13 +218,7 @@ fn nothing_is_left_after_a_panic_or_a_dead_test() {
     let mut dead = Command::new("true").spawn().unwrap();
     dead.wait().unwrap();
     let name = format!("butter-lab-{}-0-left", dead.id());
-    assert!(
-        Command::new("ip")
-            .args(["netns", "add", &name])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("ip").args(["netns", "add", &name]).status().unwrap().success());
     let _lab = Lab::new().unwrap();
     assert_eq!(namespaces_of(dead.id()), Vec::<String>::new());
 }

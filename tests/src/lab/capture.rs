@@ -10,9 +10,7 @@ use std::time::Instant;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::sockopt::{RcvBuf, ReceiveTimeout};
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket,
-};
+use nix::sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
 /// How long the recorder waits before it looks whether it should stop, in milliseconds.
@@ -54,13 +52,8 @@ impl Capture {
     /// Starts to record in the namespace of the calling thread. When this returns, nothing is missed any more.
     pub(super) fn start(interface: &str) -> Capture {
         let index = if_nametoindex(interface).unwrap_or_else(|e| panic!("{interface}: {e}"));
-        let fd = socket(
-            AddressFamily::Packet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::EthAll,
-        )
-        .unwrap_or_else(|e| panic!("packet socket: {e}"));
+        let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
+            .unwrap_or_else(|e| panic!("packet socket: {e}"));
         setsockopt(&fd, ReceiveTimeout, &TimeVal::milliseconds(LOOK_MS))
             .unwrap_or_else(|e| panic!("receive time-out: {e}"));
         // A smaller queue than asked for is no error; only a very busy wire would overrun it.
@@ -68,10 +61,7 @@ impl Capture {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let recorder = std::thread::spawn(move || record(&fd, index as usize, &stopped));
-        Capture {
-            stop,
-            recorder: Some(recorder),
-        }
+        Capture { stop, recorder: Some(recorder) }
     }
 
     /// Stops, and returns the frames.
@@ -89,10 +79,7 @@ impl Capture {
 
     fn finish(&mut self) -> Vec<Frame> {
         self.stop.store(true, Ordering::Relaxed);
-        self.recorder
-            .take()
-            .and_then(|r| r.join().ok())
-            .unwrap_or_default()
+        self.recorder.take().and_then(|r| r.join().ok()).unwrap_or_default()
     }
 }
 
@@ -113,10 +100,7 @@ fn record(fd: &OwnedFd, interface: usize, stop: &AtomicBool) -> Vec<Frame> {
                 if from.is_some_and(|a| a.ifindex() == interface)
                     && let Some(seen) = frame.get(..length)
                 {
-                    frames.push(Frame {
-                        at: Instant::now(),
-                        data: seen.to_vec(),
-                    });
+                    frames.push(Frame { at: Instant::now(), data: seen.to_vec() });
                 }
             }
             Err(_) if last => return frames,
@@ -128,14 +112,8 @@ fn record(fd: &OwnedFd, interface: usize, stop: &AtomicBool) -> Vec<Frame> {
 fn datagram(frame: &Frame) -> Option<Datagram> {
     let packet = SlicedPacket::from_ethernet(&frame.data).ok()?;
     let (from, to): (IpAddr, IpAddr) = match packet.net? {
-        NetSlice::Ipv4(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
-        NetSlice::Ipv6(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
+        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
         NetSlice::Arp(_) => return None,
     };
     let Some(TransportSlice::Udp(udp)) = packet.transport else {

@@ -31,15 +31,7 @@ impl Host {
         switch: Arc<Namespace>,
         logs: PathBuf,
     ) -> Host {
-        Host {
-            role,
-            namespace,
-            ip4,
-            ip6,
-            _switch: switch,
-            logs,
-            started: AtomicU32::new(0),
-        }
+        Host { role, namespace, ip4, ip6, _switch: switch, logs, started: AtomicU32::new(0) }
     }
 
     /// Its IPv4 address.
@@ -97,16 +89,10 @@ impl Host {
     /// # Panics
     /// When the system refuses.
     pub fn link(&self, up: bool) {
-        ip(
-            &self.namespace,
-            &format!("link set dev eth0 {}", if up { "up" } else { "down" }),
-        );
+        ip(&self.namespace, &format!("link set dev eth0 {}", if up { "up" } else { "down" }));
     }
 
     pub(super) fn default_route(&self, router: Ipv4Addr) {
-        ip(
-            &self.namespace,
-            &format!("route replace default via {router}"),
-        );
+        ip(&self.namespace, &format!("route replace default via {router}"));
     }
 }

@@ -28,18 +28,9 @@ impl Lan {
         // Without an address of its own the bridge passes packets and sends none.
         switch.set("ipv6/conf/default/disable_ipv6", "1");
         // Multicast goes to every port, as in a switch that does not snoop.
-        ip(
-            &switch,
-            "link add name br0 type bridge mcast_snooping 0 stp_state 0 forward_delay 0",
-        );
+        ip(&switch, "link add name br0 type bridge mcast_snooping 0 stp_state 0 forward_delay 0");
         ip(&switch, "link set dev br0 up");
-        Lan(Arc::new(Inner {
-            number,
-            switch,
-            hosts: AtomicU8::new(0),
-            routed: Mutex::new(false),
-            logs,
-        }))
+        Lan(Arc::new(Inner { number, switch, hosts: AtomicU8::new(0), routed: Mutex::new(false), logs }))
     }
 
     /// The address with this last byte in this network.
@@ -68,19 +59,9 @@ impl Lan {
         self.plug(&namespace, "eth0", number);
         // The lock makes sure that a host is seen by `route`, or sees what it did.
         if *self.0.routed.lock().unwrap_or_else(PoisonError::into_inner) {
-            ip(
-                &namespace,
-                &format!("route add default via {}", self.ip4(ROUTER)),
-            );
+            ip(&namespace, &format!("route add default via {}", self.ip4(ROUTER)));
         }
-        Host::new(
-            role,
-            namespace,
-            self.ip4(number),
-            self.ip6(number),
-            self.0.switch.clone(),
-            self.0.logs.clone(),
-        )
+        Host::new(role, namespace, self.ip4(number), self.ip6(number), self.0.switch.clone(), self.0.logs.clone())
     }
 
     /// Connects a namespace by an interface of the given name, with this network's addresses.
@@ -89,22 +70,10 @@ impl Lan {
         // Duplicate address detection would keep addresses unusable for a second.
         namespace.set("ipv6/conf/default/accept_dad", "0");
         let port = format!("port{number}");
-        ip(
-            switch,
-            &format!(
-                "link add name {port} type veth peer name {interface} netns {}",
-                namespace.name()
-            ),
-        );
+        ip(switch, &format!("link add name {port} type veth peer name {interface} netns {}", namespace.name()));
         ip(switch, &format!("link set dev {port} master br0 up"));
-        ip(
-            namespace,
-            &format!("addr add {}/24 brd + dev {interface}", self.ip4(number)),
-        );
-        ip(
-            namespace,
-            &format!("addr add {}/64 dev {interface} nodad", self.ip6(number)),
-        );
+        ip(namespace, &format!("addr add {}/24 brd + dev {interface}", self.ip4(number)));
+        ip(namespace, &format!("addr add {}/64 dev {interface} nodad", self.ip6(number)));
         ip(namespace, &format!("link set dev {interface} up"));
     }
 
@@ -121,11 +90,7 @@ impl Lan {
 
     /// Drops (`true`) or passes (`false`) UDP in Ethernet broadcasts between the hosts. ARP goes on.
     pub fn block_broadcast(&self, block: bool) {
-        self.filter(
-            "broadcast",
-            block,
-            "meta protocol ip ether daddr ff:ff:ff:ff:ff:ff meta l4proto udp drop",
-        );
+        self.filter("broadcast", block, "meta protocol ip ether daddr ff:ff:ff:ff:ff:ff meta l4proto udp drop");
     }
 
     /// Puts rules into, or takes them out of, the path of all that crosses the bridge.
@@ -148,8 +113,7 @@ impl Lan {
     /// When the system refuses, or the network has a router already.
     #[must_use]
     pub fn route(&self, outside: &Lan, hosts: &[&Host]) -> Router {
-        let namespace = Namespace::try_new(&format!("router{}", self.0.number))
-            .unwrap_or_else(|e| panic!("{e}"));
+        let namespace = Namespace::try_new(&format!("router{}", self.0.number)).unwrap_or_else(|e| panic!("{e}"));
         let number = outside.0.hosts.fetch_add(1, Ordering::Relaxed) + 1;
         assert!(number <= 250, "too many hosts in one network");
         outside.plug(&namespace, "outside", number);
@@ -176,10 +140,7 @@ impl Lan {
         for host in hosts {
             host.default_route(self.ip4(ROUTER));
         }
-        Router {
-            namespace,
-            ip4: outside.ip4(number),
-        }
+        Router { namespace, ip4: outside.ip4(number) }
     }
 }
 
@@ -203,10 +164,7 @@ impl Router {
     pub fn forward(&self, port: u16, to: &Host, to_port: u16) {
         nft(
             &self.namespace,
-            &format!(
-                "add rule ip nat prerouting iifname outside udp dport {port} dnat to {}:{to_port}",
-                to.ip4()
-            ),
+            &format!("add rule ip nat prerouting iifname outside udp dport {port} dnat to {}:{to_port}", to.ip4()),
         );
     }
 }

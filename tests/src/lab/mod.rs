@@ -59,16 +59,9 @@ impl Lab {
     pub fn new() -> Option<Lab> {
         let set = |name, value| std::env::var_os(name).is_some_and(|v| v == value);
         let skip = set("BUTTER_LAB", "skip");
-        let ready = if skip {
-            Err("BUTTER_LAB=skip".into())
-        } else {
-            possible()
-        };
+        let ready = if skip { Err("BUTTER_LAB=skip".into()) } else { possible() };
         if let Err(why) = ready {
-            assert!(
-                skip || !set("CI", "true"),
-                "the network lab cannot run: {why}"
-            );
+            assert!(skip || !set("CI", "true"), "the network lab cannot run: {why}");
             let test = std::thread::current();
             let test = test.name().unwrap_or("a lab test").to_owned();
             // Not `eprintln!`, which the harness would swallow. Nothing to do if stderr is closed.
@@ -77,16 +70,11 @@ impl Lab {
         }
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         namespace::sweep();
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| crate::repo::root().join("target"), PathBuf::from);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::repo::root().join("target"), PathBuf::from);
         let logs = target.join("lab").join(std::process::id().to_string());
         std::fs::create_dir_all(&logs).unwrap_or_else(|e| panic!("{}: {e}", logs.display()));
-        Some(Lab {
-            logs,
-            lans: AtomicU8::new(0),
-            _turn: turn,
-            _here: PhantomData,
-        })
+        Some(Lab { logs, lans: AtomicU8::new(0), _turn: turn, _here: PhantomData })
     }
 
     /// A new local network: an empty bridge. The n-th one (from 1) has the prefixes `10.83.n.0/24` and `fd83:0:0:n::/64`.
@@ -152,10 +140,7 @@ fn tool(name: &str, args: &[&str], input: &str) -> Result<String, String> {
     if out.status.success() {
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     } else {
-        Err(format!(
-            "{line}: {}",
-            String::from_utf8_lossy(&out.stderr).trim()
-        ))
+        Err(format!("{line}: {}", String::from_utf8_lossy(&out.stderr).trim()))
     }
 }
 
@@ -174,10 +159,6 @@ fn ip(namespace: &Arc<Namespace>, line: &str) {
 /// # Panics
 /// When `nft` refuses it.
 fn nft(namespace: &Arc<Namespace>, rules: &str) {
-    tool(
-        "ip",
-        &["netns", "exec", namespace.name(), "nft", "-f", "-"],
-        rules,
-    )
-    .unwrap_or_else(|e| panic!("{e}\n{rules}"));
+    tool("ip", &["netns", "exec", namespace.name(), "nft", "-f", "-"], rules)
+        .unwrap_or_else(|e| panic!("{e}\n{rules}"));
 }

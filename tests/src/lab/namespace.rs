@@ -30,11 +30,7 @@ impl Namespace {
         let name = format!("{PREFIX}{}-{number}-{role}", std::process::id());
         tool("ip", &["netns", "add", &name], "")?;
         let namespace = Arc::new(Namespace { name });
-        tool(
-            "ip",
-            &["-n", &namespace.name, "link", "set", "lo", "up"],
-            "",
-        )?;
+        tool("ip", &["-n", &namespace.name, "link", "set", "lo", "up"], "")?;
         Ok(namespace)
     }
 
@@ -52,13 +48,10 @@ impl Namespace {
             let inside = scope.spawn(|| {
                 let path = Path::new(NAMES).join(&self.name);
                 let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-                setns(file, CloneFlags::CLONE_NEWNET)
-                    .unwrap_or_else(|e| panic!("enter {}: {e}", self.name));
+                setns(file, CloneFlags::CLONE_NEWNET).unwrap_or_else(|e| panic!("enter {}: {e}", self.name));
                 f()
             });
-            inside
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -83,13 +76,8 @@ pub fn sweep() {
     let Ok(entries) = std::fs::read_dir(NAMES) else {
         return;
     };
-    for name in entries
-        .flatten()
-        .filter_map(|e| e.file_name().into_string().ok())
-    {
-        let maker = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next());
+    for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
+        let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         let Some(maker) = maker.and_then(|pid| pid.parse::<u32>().ok()) else {
             continue;
         };

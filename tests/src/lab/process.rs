@@ -18,15 +18,9 @@ pub struct Process {
 impl Process {
     pub(super) fn start(mut command: Command, log: PathBuf) -> Process {
         let out = File::create(&log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
-        let err = out
-            .try_clone()
-            .unwrap_or_else(|e| panic!("{}: {e}", log.display()));
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let err = out.try_clone().unwrap_or_else(|e| panic!("{}: {e}", log.display()));
+        let child =
+            command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Process { child, log }
     }
 
@@ -45,9 +39,7 @@ impl Process {
     /// What it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {
-        std::fs::read(&self.log)
-            .map(|b| String::from_utf8_lossy(&b).into_owned())
-            .unwrap_or_default()
+        std::fs::read(&self.log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
     }
 
     /// Kills it at once, as `kill -9` does, and waits until it is gone.

@@ -10,44 +10,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("adapters/crypto", &["core"]),
     ("adapters/store", &["core"]),
     // What brings a network and a clock builds on the loop, and on crypto and store where it offers a ready node.
-    (
-        "adapters",
-        &[
-            "core",
-            "adapters/driver",
-            "adapters/crypto",
-            "adapters/store",
-        ],
-    ),
+    ("adapters", &["core", "adapters/driver", "adapters/crypto", "adapters/store"]),
     // Checks are above everything, and run what they check as programs.
     ("tests/xtask", &[]),
-    (
-        "tests",
-        &["core", "adapters", "targets", "examples", "tests"],
-    ),
+    ("tests", &["core", "adapters", "targets", "examples", "tests"]),
     ("examples", &["core", "adapters"]),
     ("targets", &["core", "adapters"]),
 ];
 
 /// What a package may need for its own tests besides, with the reason.
 const MAY_TEST_WITH: &[(&str, &str, &str)] = &[
-    (
-        "adapters/driver",
-        "adapters/crypto",
-        "the loop is tested with nodes that really talk",
-    ),
-    (
-        "adapters/store",
-        "adapters/driver",
-        "stores are tested through the loop's Disk",
-    ),
+    ("adapters/driver", "adapters/crypto", "the loop is tested with nodes that really talk"),
+    ("adapters/store", "adapters/driver", "stores are tested through the loop's Disk"),
 ];
 
 fn within(folder: &str, room: &str) -> bool {
-    folder == room
-        || folder
-            .strip_prefix(room)
-            .is_some_and(|rest| rest.starts_with('/'))
+    folder == room || folder.strip_prefix(room).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Packages outside the workspace: firmware, each a workspace of its own.
@@ -82,45 +60,25 @@ fn nothing_points_up() {
             };
             let fine = used.name == p.name
                 || allowed.iter().any(|room| within(&used.folder, room))
-                || (d.kind == "dev"
-                    && MAY_TEST_WITH
-                        .iter()
-                        .any(|(a, b, _)| *a == p.folder && *b == used.folder));
+                || (d.kind == "dev" && MAY_TEST_WITH.iter().any(|(a, b, _)| *a == p.folder && *b == used.folder));
             if !fine {
                 wrong.push(format!("{} -> {} ({})", p.folder, used.folder, d.kind));
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "arrows that point up or sideways: {wrong:#?}"
-    );
+    assert!(wrong.is_empty(), "arrows that point up or sideways: {wrong:#?}");
 }
 
 #[test]
 fn the_core_stays_bare() {
-    let core = repo::packages("Cargo.toml")
-        .into_iter()
-        .find(|p| p.folder == "core")
-        .expect("the workspace has a core");
-    assert_eq!(
-        core.default_features,
-        Vec::<String>::new(),
-        "core's default features"
-    );
-    let lib = repo::code_only(
-        &std::fs::read_to_string(repo::root().join("core/src/lib.rs")).expect("core has a lib.rs"),
-    );
+    let core = repo::packages("Cargo.toml").into_iter().find(|p| p.folder == "core").expect("the workspace has a core");
+    assert_eq!(core.default_features, Vec::<String>::new(), "core's default features");
+    let lib =
+        repo::code_only(&std::fs::read_to_string(repo::root().join("core/src/lib.rs")).expect("core has a lib.rs"));
     let lib: String = lib.split_whitespace().collect();
     // Without a cfg around it: not `cfg_attr(not(test), no_std)`.
-    assert!(
-        lib.contains("#![no_std]"),
-        "core/src/lib.rs must say #![no_std]"
-    );
-    assert!(
-        lib.contains("#![forbid(unsafe_code)]"),
-        "core/src/lib.rs must forbid unsafe code"
-    );
+    assert!(lib.contains("#![no_std]"), "core/src/lib.rs must say #![no_std]");
+    assert!(lib.contains("#![forbid(unsafe_code)]"), "core/src/lib.rs must forbid unsafe code");
 }
 
 #[test]
@@ -139,16 +97,7 @@ fn names_follow_folders() {
 #[test]
 fn every_package_says_what_it_is() {
     for p in all() {
-        assert!(
-            p.description.is_some_and(|d| d.len() > 10),
-            "{}: no description",
-            p.name
-        );
-        assert_eq!(
-            p.licence.as_deref(),
-            Some("MIT OR Apache-2.0"),
-            "{}: licence",
-            p.name
-        );
+        assert!(p.description.is_some_and(|d| d.len() > 10), "{}: no description", p.name);
+        assert_eq!(p.licence.as_deref(), Some("MIT OR Apache-2.0"), "{}: licence", p.name);
     }
 }

@@ -16,10 +16,7 @@ fn links(text: &str) -> Vec<String> {
             continue;
         }
         // What stands between backquotes is code: every second piece.
-        let prose = line
-            .split('`')
-            .enumerate()
-            .map(|(i, s)| if i % 2 == 0 { s } else { "code" });
+        let prose = line.split('`').enumerate().map(|(i, s)| if i % 2 == 0 { s } else { "code" });
         let prose = prose.collect::<String>();
         for (at, _) in prose.match_indices("](") {
             if let Some(end) = prose[at + 2..].find(')') {
@@ -43,10 +40,7 @@ fn anchor(heading: &str) -> String {
 }
 
 fn has_anchor(markdown: &str, wanted: &str) -> bool {
-    markdown
-        .lines()
-        .filter(|l| l.starts_with('#'))
-        .any(|l| anchor(l.trim_start_matches('#')) == wanted)
+    markdown.lines().filter(|l| l.starts_with('#')).any(|l| anchor(l.trim_start_matches('#')) == wanted)
 }
 
 #[test]

@@ -20,8 +20,7 @@ fn uses(code: &str, name: &str) -> bool {
         let before = code[..at].chars().next_back().unwrap_or(' ');
         let after = &code[at + name.len()..];
         let whole = !before.is_alphanumeric() && before != '_' && before != '.';
-        whole
-            && (after.starts_with("::") || code[..at].ends_with("use ") && !after.starts_with('_'))
+        whole && (after.starts_with("::") || code[..at].ends_with("use ") && !after.starts_with('_'))
     })
 }
 
@@ -32,14 +31,10 @@ fn packages_built_on_are_used() {
         if !repo::root().join(sign).exists() {
             continue;
         }
-        let part = all
-            .iter()
-            .find(|p| p.folder == *folder)
-            .unwrap_or_else(|| panic!("{folder} is not in the workspace"));
+        let part =
+            all.iter().find(|p| p.folder == *folder).unwrap_or_else(|| panic!("{folder} is not in the workspace"));
         assert!(
-            part.dependencies
-                .iter()
-                .any(|d| d.name == *name && d.kind == "normal"),
+            part.dependencies.iter().any(|d| d.name == *name && d.kind == "normal"),
             "{folder} does not depend on {name}"
         );
         let used_in = repo::files(&format!("{folder}/src"))
@@ -47,10 +42,7 @@ fn packages_built_on_are_used() {
             .filter(|f| f.path.ends_with(".rs") && uses(&repo::code_only(&f.text), name))
             .map(|f| f.path)
             .collect::<Vec<_>>();
-        assert!(
-            !used_in.is_empty(),
-            "{folder} names {name} in its manifest but not in its code"
-        );
+        assert!(!used_in.is_empty(), "{folder} names {name} in its manifest but not in its code");
     }
 }
 

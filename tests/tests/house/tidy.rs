@@ -12,14 +12,11 @@ const LONG: &[(&str, &str)] = &[];
 const UNSAFE: &[(&str, &str)] = &[];
 
 fn sources() -> impl Iterator<Item = repo::File> {
-    repo::files("")
-        .into_iter()
-        .filter(|f| f.path.ends_with(".rs"))
+    repo::files("").into_iter().filter(|f| f.path.ends_with(".rs"))
 }
 
 fn allowed(list: &[(&str, &str)], path: &str) -> bool {
-    list.iter()
-        .any(|(p, _)| path == *p || path.starts_with(&format!("{p}/")))
+    list.iter().any(|(p, _)| path == *p || path.starts_with(&format!("{p}/")))
 }
 
 fn check(what: &str, found: &[String]) {
@@ -29,8 +26,7 @@ fn check(what: &str, found: &[String]) {
 /// `path:line` of each line of `text` that `hit` finds.
 fn lines(path: &str, text: &str, hit: impl Fn(&str) -> bool) -> Vec<String> {
     let hits = text.lines().enumerate().filter(|(_, l)| hit(l));
-    hits.map(|(n, l)| format!("{path}:{}: {}", n + 1, l.trim()))
-        .collect()
+    hits.map(|(n, l)| format!("{path}:{}: {}", n + 1, l.trim())).collect()
 }
 
 #[test]
@@ -47,12 +43,13 @@ fn exceptions_are_needed() {
     let stale = LONG
         .iter()
         .filter(|(path, _)| {
-            std::fs::read_to_string(repo::root().join(path)).map_or(0, |text| text.lines().count())
-                <= LINES_MAX
+            std::fs::read_to_string(repo::root().join(path)).map_or(0, |text| text.lines().count()) <= LINES_MAX
         })
-        .chain(UNSAFE.iter().filter(|(path, _)| {
-            !sources().any(|f| allowed(&[(*path, "")], &f.path) && says_unsafe(&f.text))
-        }))
+        .chain(
+            UNSAFE
+                .iter()
+                .filter(|(path, _)| !sources().any(|f| allowed(&[(*path, "")], &f.path) && says_unsafe(&f.text))),
+        )
         .map(|(path, _)| (*path).to_owned())
         .collect::<Vec<_>>();
     check("exceptions without need", &stale);
@@ -69,13 +66,9 @@ fn nothing_is_left_undone() {
             continue;
         }
         let word = |l: &str, w: &str| l.split(|c: char| !c.is_alphanumeric()).any(|x| x == w);
-        found.extend(lines(&f.path, &f.text, |l| {
-            marks.iter().any(|m| word(l, m))
-        }));
+        found.extend(lines(&f.path, &f.text, |l| marks.iter().any(|m| word(l, m))));
         if f.path.ends_with(".rs") {
-            found.extend(lines(&f.path, &repo::code_only(&f.text), |l| {
-                stubs.iter().any(|s| l.contains(s.as_str()))
-            }));
+            found.extend(lines(&f.path, &repo::code_only(&f.text), |l| stubs.iter().any(|s| l.contains(s.as_str()))));
         }
     }
     check("left undone", &found);
@@ -84,33 +77,21 @@ fn nothing_is_left_undone() {
 #[test]
 fn ignored_tests_say_why() {
     let bare = ["#[ig", "nore]"].concat();
-    let found = sources()
-        .flat_map(|f| lines(&f.path, &repo::code_only(&f.text), |l| l.contains(&bare)))
-        .collect::<Vec<_>>();
+    let found =
+        sources().flat_map(|f| lines(&f.path, &repo::code_only(&f.text), |l| l.contains(&bare))).collect::<Vec<_>>();
     check("ignored without a reason", &found);
 }
 
 #[test]
 fn no_paths_of_one_machine() {
-    let marks = [
-        ["/ro", "ot/"],
-        ["/ho", "me/"],
-        ["/wo", "rk/"],
-        ["/Us", "ers/"],
-        [":\\Us", "ers"],
-    ]
-    .map(|m| m.concat());
+    let marks = [["/ro", "ot/"], ["/ho", "me/"], ["/wo", "rk/"], ["/Us", "ers/"], [":\\Us", "ers"]].map(|m| m.concat());
     // A path starts after white space, a quote or the like: not within `a/work/b`.
-    let starts =
-        |before: Option<char>| !before.is_some_and(|c| c.is_alphanumeric() || "._-*}".contains(c));
+    let starts = |before: Option<char>| !before.is_some_and(|c| c.is_alphanumeric() || "._-*}".contains(c));
     let found = repo::files("")
         .iter()
         .flat_map(|f| {
             lines(&f.path, &f.text, |l| {
-                marks.iter().any(|m| {
-                    l.match_indices(m.as_str())
-                        .any(|(at, _)| starts(l[..at].chars().next_back()))
-                })
+                marks.iter().any(|m| l.match_indices(m.as_str()).any(|(at, _)| starts(l[..at].chars().next_back())))
             })
         })
         .collect::<Vec<_>>();
@@ -119,15 +100,12 @@ fn no_paths_of_one_machine() {
 
 fn says_unsafe(source: &str) -> bool {
     let code = repo::code_only(source);
-    code.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .any(|w| w == "unsafe")
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe")
 }
 
 #[test]
 fn unsafe_is_rare_and_known() {
-    let found = sources()
-        .filter(|f| says_unsafe(&f.text) && !allowed(UNSAFE, &f.path))
-        .map(|f| f.path)
-        .collect::<Vec<_>>();
+    let found =
+        sources().filter(|f| says_unsafe(&f.text) && !allowed(UNSAFE, &f.path)).map(|f| f.path).collect::<Vec<_>>();
     check("unsafe code without an entry in UNSAFE", &found);
 }

@@ -18,61 +18,21 @@ struct Step {
 
 /// The cheap ones first.
 const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        what: "the code is formatted",
-        run: fmt,
-    },
-    Step {
-        name: "clippy",
-        what: "no warnings and no lints, with every feature of the core",
-        run: clippy,
-    },
-    Step {
-        name: "test",
-        what: "cargo test: all host tests but those that are steps of their own",
-        run: test,
-    },
+    Step { name: "fmt", what: "the code is formatted", run: fmt },
+    Step { name: "clippy", what: "no warnings and no lints, with every feature of the core", run: clippy },
+    Step { name: "test", what: "cargo test: all host tests but those that are steps of their own", run: test },
     Step {
         name: "features",
         what: "the core's tests pass with no feature and with those that hosts use",
         run: features,
     },
-    Step {
-        name: "tools",
-        what: "the tests of the tools themselves",
-        run: tools,
-    },
-    Step {
-        name: "no-std",
-        what: "what runs on microcontrollers builds for them, without alloc",
-        run: no_std,
-    },
-    Step {
-        name: "doc",
-        what: "the documentation builds without warnings",
-        run: doc,
-    },
-    Step {
-        name: "firmware",
-        what: "packages outside the workspace are formatted, lint-free and link",
-        run: firmware,
-    },
-    Step {
-        name: "size",
-        what: "flash and RAM of the core are within tests/size.toml",
-        run: size_table,
-    },
-    Step {
-        name: "lab",
-        what: "the tests on networks of namespaces, as root",
-        run: lab_all,
-    },
-    Step {
-        name: "fuzz",
-        what: "random, cut and altered datagrams do no harm",
-        run: fuzz_ci,
-    },
+    Step { name: "tools", what: "the tests of the tools themselves", run: tools },
+    Step { name: "no-std", what: "what runs on microcontrollers builds for them, without alloc", run: no_std },
+    Step { name: "doc", what: "the documentation builds without warnings", run: doc },
+    Step { name: "firmware", what: "packages outside the workspace are formatted, lint-free and link", run: firmware },
+    Step { name: "size", what: "flash and RAM of the core are within tests/size.toml", run: size_table },
+    Step { name: "lab", what: "the tests on networks of namespaces, as root", run: lab_all },
+    Step { name: "fuzz", what: "random, cut and altered datagrams do no harm", run: fuzz_ci },
 ];
 
 /// Prints the steps.
@@ -89,10 +49,7 @@ pub fn ci(names: &[&str]) -> Done {
     }
     let mut times = String::new();
     let start = Instant::now();
-    for step in STEPS
-        .iter()
-        .filter(|s| names.is_empty() || names.contains(&s.name))
-    {
+    for step in STEPS.iter().filter(|s| names.is_empty() || names.contains(&s.name)) {
         println!("\n=== {}: {}", step.name, step.what);
         let began = Instant::now();
         (step.run)().map_err(|why| format!("step {}: {why}", step.name))?;
@@ -100,11 +57,7 @@ pub fn ci(names: &[&str]) -> Done {
         print!("=== {line}");
         times += &line;
     }
-    println!(
-        "\n{times}{:10} {:7.1} s",
-        "all",
-        start.elapsed().as_secs_f64()
-    );
+    println!("\n{times}{:10} {:7.1} s", "all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -115,11 +68,7 @@ fn exists(folder: &str) -> bool {
 /// Folders of packages that are workspaces of their own: firmware.
 fn standalone() -> Vec<String> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(root().join("targets"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in std::fs::read_dir(root().join("targets")).into_iter().flatten().flatten() {
         let manifest = std::fs::read_to_string(entry.path().join("Cargo.toml")).unwrap_or_default();
         if manifest.contains("\n[workspace]") {
             found.push(format!("targets/{}", entry.file_name().to_string_lossy()));
@@ -161,9 +110,7 @@ fn tools() -> Done {
 fn no_std() -> Done {
     for target in TARGETS {
         for features in ["", " --features log", " --features defmt"] {
-            run(&format!(
-                "cargo build --locked --target {target} -p butter-core{features}"
-            ))?;
+            run(&format!("cargo build --locked --target {target} -p butter-core{features}"))?;
         }
         for (folder, name) in [
             ("adapters/crypto", "butter-crypto"),
@@ -171,9 +118,7 @@ fn no_std() -> Done {
             ("adapters/store", "butter-store"),
         ] {
             if exists(folder) {
-                run(&format!(
-                    "cargo build --locked --target {target} -p {name} --no-default-features"
-                ))?;
+                run(&format!("cargo build --locked --target {target} -p {name} --no-default-features"))?;
             }
         }
     }
@@ -181,21 +126,13 @@ fn no_std() -> Done {
 }
 
 fn doc() -> Done {
-    run_in(
-        "",
-        &[("RUSTDOCFLAGS", "-D warnings")],
-        "cargo doc --locked --workspace --no-deps",
-    )
+    run_in("", &[("RUSTDOCFLAGS", "-D warnings")], "cargo doc --locked --workspace --no-deps")
 }
 
 fn firmware() -> Done {
     for folder in standalone() {
         run_in(&folder, &[], "cargo fmt --check")?;
-        run_in(
-            &folder,
-            &[],
-            "cargo clippy --locked --release -- -D warnings",
-        )?;
+        run_in(&folder, &[], "cargo clippy --locked --release -- -D warnings")?;
         run_in(&folder, &[], "cargo build --locked --release")?;
     }
     Ok(())
@@ -213,11 +150,7 @@ fn lab_all() -> Done {
 pub fn lab(filter: Option<&str>) -> Done {
     let filter = filter.unwrap_or_default();
     // With CI set, what cannot run fails instead of being skipped.
-    run_in(
-        "",
-        &[("CI", "true")],
-        &format!("cargo test --locked --test lab* -- --nocapture --test-threads=1 {filter}"),
-    )
+    run_in("", &[("CI", "true")], &format!("cargo test --locked --test lab* -- --nocapture --test-threads=1 {filter}"))
 }
 
 fn fuzz_ci() -> Done {
@@ -226,7 +159,5 @@ fn fuzz_ci() -> Done {
 
 /// The stable, deterministic fuzzer; `tests/fuzz` says how to run the same under cargo-fuzz.
 pub fn fuzz(seconds: u32) -> Done {
-    run(&format!(
-        "cargo run --locked --release -p butter-fuzz -- --seconds {seconds}"
-    ))
+    run(&format!("cargo run --locked --release -p butter-fuzz -- --seconds {seconds}"))
 }

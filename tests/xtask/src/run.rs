@@ -26,10 +26,7 @@ pub fn run_in(folder: &str, env: &[(&str, &str)], line: &str) -> Done {
     let mut words = line.split_whitespace();
     let program = words.next().ok_or("an empty command")?;
     let mut command = Command::new(program);
-    command
-        .args(words)
-        .envs(env.iter().copied())
-        .current_dir(root().join(folder));
+    command.args(words).envs(env.iter().copied()).current_dir(root().join(folder));
     // Cargo tells its children which target folder and which package they belong to; a folder with a
     // configuration of its own must not hear of that.
     for (name, _) in std::env::vars() {

@@ -3,19 +3,14 @@
 use crate::run::{Done, root, run, run_in};
 
 /// The microcontroller targets that the core is built for.
-pub const TARGETS: &[&str] = &[
-    "thumbv6m-none-eabi",
-    "thumbv7m-none-eabi",
-    "thumbv7em-none-eabihf",
-    "riscv32imc-unknown-none-elf",
-];
+pub const TARGETS: &[&str] =
+    &["thumbv6m-none-eabi", "thumbv7m-none-eabi", "thumbv7em-none-eabihf", "riscv32imc-unknown-none-elf"];
 
 /// Debian packages (from `.ci/packages`) if `debian`, and the toolchain's targets.
 pub fn setup(debian: bool) -> Done {
     if debian {
         let list = root().join(".ci/packages");
-        let list =
-            std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+        let list = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
         let names = list
             .lines()
             .filter_map(|l| l.split('#').next())

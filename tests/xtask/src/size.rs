@@ -12,11 +12,7 @@ use crate::run::{Done, root, run_in};
 /// Where the images are built.
 const IMAGES: &str = "targets/size";
 /// What they are built for. One that does not fit its memory (`memory.x`) does not link.
-const TARGETS: &[&str] = &[
-    "thumbv6m-none-eabi",
-    "thumbv7m-none-eabi",
-    "thumbv7em-none-eabihf",
-];
+const TARGETS: &[&str] = &["thumbv6m-none-eabi", "thumbv7m-none-eabi", "thumbv7em-none-eabihf"];
 /// The image that has nothing in it: what every program costs.
 const EMPTY: &str = "empty";
 /// The image with core, crypto and postcard, and the tables of the smallest limits.
@@ -35,28 +31,18 @@ type Table = BTreeMap<String, BTreeMap<String, u64>>;
 pub fn check(bless: bool) -> Done {
     let mut measured = Table::new();
     for target in TARGETS {
-        run_in(
-            IMAGES,
-            &[],
-            &format!("cargo build --locked --release --target {target}"),
-        )?;
+        run_in(IMAGES, &[], &format!("cargo build --locked --release --target {target}"))?;
         let (empty_flash, empty_ram) = measure(target, EMPTY)?;
         let (flash, ram) = measure(target, NODE)?;
         let mut note = |what: &str, bytes| {
-            measured
-                .entry(what.into())
-                .or_default()
-                .insert((*target).into(), bytes);
+            measured.entry(what.into()).or_default().insert((*target).into(), bytes);
         };
         note("flash", flash.saturating_sub(empty_flash));
         note("ram", ram.saturating_sub(empty_ram));
     }
     let table = if bless { Table::new() } else { read()? };
     let mut grown = Vec::new();
-    println!(
-        "{:8} {:24} {:>9} {:>9} {:>8}",
-        "", "", "bytes", "table", "change"
-    );
+    println!("{:8} {:24} {:>9} {:>9} {:>8}", "", "", "bytes", "table", "change");
     for (section, entries) in &measured {
         for (entry, &bytes) in entries {
             let old = table.get(section).and_then(|s| s.get(entry)).copied();
@@ -70,8 +56,7 @@ pub fn check(bless: bool) -> Done {
     }
     if bless {
         let path = root().join(TABLE);
-        return std::fs::write(&path, write(&measured))
-            .map_err(|e| format!("{}: {e}", path.display()));
+        return std::fs::write(&path, write(&measured)).map_err(|e| format!("{}: {e}", path.display()));
     }
     if grown.is_empty() {
         return Ok(());
@@ -85,8 +70,7 @@ pub fn check(bless: bool) -> Done {
 /// Bytes of flash and of RAM that an image takes, its stack not counted.
 fn measure(target: &str, image: &str) -> Result<(u64, u64), String> {
     // The same variable that moves cargo's output moves where to look.
-    let out = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root().join(IMAGES).join("target"), PathBuf::from);
+    let out = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join(IMAGES).join("target"), PathBuf::from);
     let path = out.join(target).join("release").join(image);
     let data = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     sizes(&data).map_err(|e| format!("{}: {e}", path.display()))
@@ -146,10 +130,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let mut table = Table::new();
-        table
-            .entry("flash".into())
-            .or_default()
-            .insert("thumbv6m-none-eabi".into(), 12_345);
+        table.entry("flash".into()).or_default().insert("thumbv6m-none-eabi".into(), 12_345);
         assert_eq!(toml::from_str::<Table>(&write(&table)), Ok(table));
     }
 

@@ -53,12 +53,7 @@ fn crypto(wire: &mut Wire, crypto: &dyn Crypto) {
     wire.put(&tag);
     let opened = crypto.open(&psk, &wire.array(), &[], &mut message, &tag);
     wire.put(&[opened.is_ok().into()]);
-    let keys = HandshakeKeys {
-        me: &secret,
-        id: &id,
-        psk: &psk,
-        prologue: &tag,
-    };
+    let keys = HandshakeKeys { me: &secret, id: &id, psk: &psk, prologue: &tag };
     let mut state = HandshakeState::default();
     let (mut out, mut payload) = ([0; 256], [0; 64]);
     let hello = crypto.write_hello(keys, &peer, &ephemeral, &tag, &mut out, &mut state);
