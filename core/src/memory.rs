@@ -221,12 +221,18 @@ macro_rules! static_memory {
         }
 
         impl $name {
-            /// Nothing in any table.
-            pub const NEW: Self = $name {
-                small: [0; { $limits.small_buffers * $crate::node::SMALL }],
-                large: [0; { $limits.large_buffers * $limits.large_bytes }],
-                $($field: [const { $empty }; { $limits.len_of($crate::memory::Table::$field) }],)*
-            };
+            /// Nothing in any table. Called at run time, this costs little flash; as the initial value of a `static`, as
+            /// much as the tables are large, because an empty entry is not all zeros.
+            pub const fn new() -> Self {
+                $name {
+                    small: [0; { $limits.small_buffers * $crate::node::SMALL }],
+                    large: [0; { $limits.large_buffers * $limits.large_bytes }],
+                    $($field: [const { $empty }; { $limits.len_of($crate::memory::Table::$field) }],)*
+                }
+            }
+
+            /// The same as a constant.
+            pub const NEW: Self = Self::new();
 
             /// Lends the tables to a node.
             pub fn lend(&mut self) -> $crate::memory::Memory<'_> {
