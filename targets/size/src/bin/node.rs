@@ -1,80 +1,100 @@
-//! Core and crypto with everything reached, so that the linker keeps all of it.
-//!
-//! Bytes come from a register that changes by itself and results go to one that has to be written, so nothing can
-//! be computed at compile time and nothing can be left out.
+//! A node with the smallest limits, and everything that it can do reached, so that the linker keeps all of it.
 #![no_std]
 #![no_main]
 
-use butter_core::crypto::{Crypto, HandshakeKeys, HandshakeState, SecretKey};
-use butter_core::id::NodeId;
+use core::hint::black_box;
+
+use butter_core::Node;
+use butter_core::addr::{Addr, LinkId, LinkState};
+use butter_core::config::Config;
+use butter_core::crypto::{Crypto as _, SecretKey};
+use butter_core::identity::{Identity, Network};
+use butter_core::memory::Limits;
+use butter_core::storage::{StoreDone, StoreError, StoreOp};
+use butter_core::time::Instant;
+use butter_core::wire::{BLOCK, MTU};
 use butter_crypto::RustCrypto;
-use cortex_m::Peripherals;
-use cortex_m::peripheral::SYST;
+use butter_size::Wire;
 use cortex_m_rt::entry;
 use panic_halt as _;
+use static_cell::StaticCell;
 
-/// A wire made of the system timer: reading its count is the input, writing its reload value the output.
-struct Wire(SYST);
+butter_core::static_memory!(struct TinyMemory, Limits::TINY);
 
-impl Wire {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        for byte in buffer {
-            *byte = SYST::get_current().to_le_bytes()[0];
-        }
-    }
-
-    fn array<const N: usize>(&mut self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.fill(&mut bytes);
-        bytes
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0.set_reload(byte.into());
-        }
-    }
-}
-
-/// Everything of the crypto trait, as a node uses it: through `dyn`.
-fn crypto(wire: &mut Wire, crypto: &dyn Crypto) {
-    let secret = SecretKey(wire.array());
-    let (peer, psk, ephemeral) = (NodeId(wire.array()), wire.array(), wire.array());
-    let mut message = [0; 256];
-    wire.fill(&mut message);
-    wire.put(&crypto.hash(&[&message, &psk]));
-    let id = crypto.node_id(&secret);
-    wire.put(&id.text());
-    wire.put(&crypto.exchange_key(&peer).unwrap_or_default());
-    wire.put(&crypto.sign(&secret, &message));
-    let signature = wire.array();
-    wire.put(&[crypto.verify(&peer, &message, &signature).into()]);
-    let tag = crypto.seal(&psk, &wire.array(), &[], &mut message);
-    wire.put(&tag);
-    let opened = crypto.open(&psk, &wire.array(), &[], &mut message, &tag);
-    wire.put(&[opened.is_ok().into()]);
-    let keys = HandshakeKeys { me: &secret, id: &id, psk: &psk, prologue: &tag };
-    let mut state = HandshakeState::default();
-    let (mut out, mut payload) = ([0; 256], [0; 64]);
-    let hello = crypto.write_hello(keys, &peer, &ephemeral, &tag, &mut out, &mut state);
-    wire.put(out.get(..hello.unwrap_or(0)).unwrap_or_default());
-    let read = crypto.read_hello(keys, &message, &mut payload, &mut state);
-    wire.put(&read.map(|(_, key)| key).unwrap_or_default());
-    let welcome = crypto.write_welcome(keys, &ephemeral, &tag, &mut out, &mut state);
-    wire.put(&welcome.map(|(_, keys)| keys.send).unwrap_or_default());
-    let read = crypto.read_welcome(keys, &peer, &message, &mut payload, &state);
-    wire.put(&read.map(|(_, keys)| keys.receive).unwrap_or_default());
-    wire.put(&payload);
-}
+static MEMORY: StaticCell<TinyMemory> = StaticCell::new();
+static NODE: StaticCell<Node<'static>> = StaticCell::new();
 
 #[entry]
 fn main() -> ! {
-    // There is nobody to take the peripherals before: `None` cannot be.
-    let Some(peripherals) = Peripherals::take() else {
-        cortex_m::asm::udf();
-    };
-    let mut wire = Wire(peripherals.SYST);
-    loop {
-        crypto(&mut wire, &RustCrypto);
+    let Some(mut wire) = Wire::take() else { cortex_m::asm::udf() };
+    if let Some(node) = start(&mut wire) {
+        let mut block = [0; BLOCK];
+        loop {
+            world(&mut wire, node, &mut block);
+            application(&mut wire, node);
+        }
     }
+    cortex_m::asm::udf()
+}
+
+fn now(wire: &mut Wire) -> Instant {
+    Instant::from_micros(u64::from_le_bytes(wire.array()))
+}
+
+fn start(wire: &mut Wire) -> Option<&'static mut Node<'static>> {
+    let network = match wire.array() {
+        [0] => Network::open(&RustCrypto, "open"),
+        [_] => Network::closed(&RustCrypto, "closed", &wire.array()),
+    };
+    let identity = Identity { secret: SecretKey(wire.array()), network };
+    wire.put(&RustCrypto.node_id(&identity.secret).text());
+    let memory = MEMORY.init_with(TinyMemory::new).lend();
+    let node = Node::new(now(wire), Config::default(), identity, wire.array(), &RustCrypto, memory).ok()?;
+    Some(NODE.init(node))
+}
+
+/// What an event loop does.
+fn world(wire: &mut Wire, node: &mut Node<'_>, block: &mut [u8; BLOCK]) {
+    let link = LinkId(wire.array::<1>()[0]);
+    let state = match wire.array() {
+        [0] => LinkState::Down,
+        [_] => LinkState::Up { mtu: MTU as u16 },
+    };
+    node.handle_link(now(wire), link, state);
+    let from = Addr { ip: wire.array(), port: u16::from_le_bytes(wire.array()), slot: 0 };
+    let mut packet = [0; MTU];
+    wire.fill(&mut packet);
+    node.handle_datagram(now(wire), link, from, &mut packet);
+    if let Some(deadline) = node.deadline() {
+        wire.put(&deadline.at.as_micros().to_le_bytes());
+        node.handle_timeout(now(wire));
+    }
+    if let Some(transmit) = node.poll_transmit(now(wire), link, &mut packet) {
+        black_box(transmit.to);
+        wire.put(packet.get(..transmit.len).unwrap_or_default());
+    }
+    if let Some(op) = node.poll_store(block) {
+        if let StoreOp::Put { len, .. } = op {
+            wire.put(block.get(..len).unwrap_or_default());
+        }
+        let result = match black_box(op) {
+            StoreOp::Get { .. } => {
+                wire.fill(block);
+                Ok(block.as_slice())
+            }
+            StoreOp::Put { .. } => Err(StoreError::Full),
+            StoreOp::Delete { .. } => Ok([].as_slice()),
+        };
+        node.handle_store(now(wire), StoreDone { ticket: op.ticket(), result });
+    }
+}
+
+/// What a program asks of its node.
+fn application(wire: &mut Wire, node: &mut Node<'_>) {
+    if let Some(event) = node.poll_event() {
+        black_box(event);
+    }
+    black_box(node.counters());
+    black_box((node.limits(), node.config()));
+    wire.put(&node.id().0);
 }
