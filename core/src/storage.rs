@@ -21,6 +21,11 @@ pub struct BlockRef {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoreTicket(Handle);
 
+impl StoreTicket {
+    /// Names no operation: ignored when given back. For trying a store without a node.
+    pub const NONE: StoreTicket = StoreTicket(Handle { index: u16::MAX, generation: 0 });
+}
+
 /// What the storage is to do. Several may be under way; each is to be completed once, in any order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreOp {

@@ -1,0 +1,23 @@
+#![no_std]
+#![forbid(unsafe_code)]
+//! Where blocks are kept. Every store has one function, `apply`, which does a [`StoreOp`] at once; the driver's
+//! `Immediate` makes a disk of it.
+//!
+//! - [`Heap`] (feature `alloc`) keeps blocks on the heap, up to a number of bytes.
+//! - [`Array`] keeps a fixed number of blocks without a heap.
+//!
+//! Both forget everything when the program ends.
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod array;
+#[cfg(feature = "alloc")]
+mod heap;
+
+pub use array::Array;
+#[cfg(feature = "alloc")]
+pub use heap::Heap;
+
+#[allow(unused_imports, reason = "for the documentation above")]
+use butter_core::storage::StoreOp;
