@@ -13,6 +13,17 @@ pub struct LinkId(pub u8);
 /// The most links that one node serves.
 pub const LINKS_MAX: usize = 4;
 
+/// The UDP port of discovery: multicast, broadcast and probes of a subnet go there (§3). All nodes of a machine share it
+/// to receive them; everything else goes to and from each node's own port.
+pub const DISCOVERY_PORT: u16 = 28883;
+
+/// The IPv4 multicast group of discovery (§3): an unassigned one of the block 224.0.0.0/24, which is never forwarded and
+/// which switches that snoop must pass to everyone (RFC 4541 §2.1.2).
+pub const DISCOVERY_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 181);
+
+/// The IPv6 multicast group of discovery (§3): all nodes of the link, as switches that snoop drop groups of one's own choosing.
+pub const DISCOVERY_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
 /// What an adapter tells of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
