@@ -1,0 +1,59 @@
+//! What kinds of machines there are.
+
+use butter_core::config::Config;
+use butter_core::memory::Limits;
+use butter_core::wire::Facts;
+
+/// A kind of machine: what it may hold, and how it behaves.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The most entries of every table.
+    pub limits: Limits,
+    /// Timings, policies, storage.
+    pub config: Config,
+}
+
+impl Profile {
+    /// A microcontroller: [`Limits::TINY`], one seat of 8 blocks.
+    pub fn tiny() -> Profile {
+        let config = Config { flags: Facts::MAINS | Facts::TINY, storage_blocks: 8, ..Config::default() };
+        Profile { limits: Limits::TINY, config }
+    }
+
+    /// A desktop program, with tables small enough that hundreds of them fit a simulation: 256 known hosts and groups,
+    /// 64 peers, 1024 blocks of storage.
+    pub fn desktop() -> Profile {
+        let limits = Limits {
+            hosts: 256,
+            peers: 64,
+            handshakes: 16,
+            outbox: 512,
+            strays: 64,
+            relays: 16,
+            calls: 64,
+            serves: 64,
+            small_buffers: 64,
+            large_buffers: 32,
+            large_bytes: Limits::DESKTOP.large_bytes,
+            seats: 16,
+            known: 256,
+            items: 4096,
+            operations: 16,
+            jobs: 32,
+            events: 256,
+        };
+        Profile { limits, config: Config { storage_blocks: 1024, ..Config::default() } }
+    }
+
+    /// This kind, changed.
+    pub fn with(mut self, change: impl FnOnce(&mut Profile)) -> Profile {
+        change(&mut self);
+        self
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Profile::desktop()
+    }
+}

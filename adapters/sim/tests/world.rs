@@ -1,0 +1,62 @@
+//! The world itself: time, faults, and that the same seed gives the same run.
+
+use butter_sim::{Churn, FakeCrypto, Path, Spec, Who, World, WorldConfig};
+
+/// 40 nodes on a bad network, under churn, for 40 virtual seconds.
+fn busy(crypto: &FakeCrypto, seed: u64) -> World<'_> {
+    let lan = Path { loss_permille: 50, duplicate_permille: 20, reorder_permille: 20, ..Path::LAN };
+    let mut world = World::new(crypto, WorldConfig { seed, lan, disk_us: 500, ..WorldConfig::default() });
+    for i in 0..40 {
+        world.add_at(&Spec { public: i % 2 == 0, ..Spec::default() }, world.now().plus_ms(i * 10));
+    }
+    world.run_for(10_000);
+    world.churn(Churn { mean_life_ms: 50_000, for_ms: 20_000, replace: true });
+    world.pause(Who(3), 2_000);
+    world.run_for(30_000);
+    world
+}
+
+#[test]
+fn churn_kills_at_its_rate_and_replaces() {
+    let killed: u32 = (0..20).map(|seed| busy(&FakeCrypto::new(), seed).churned()).sum();
+    // 20 runs × 40 nodes × 20 s / 50 s = 320 deaths expected, standard deviation 18.
+    assert!((260..380).contains(&killed), "{killed}");
+    let crypto = FakeCrypto::new();
+    let mut world = busy(&crypto, 1);
+    assert_eq!(world.up().count(), 40);
+    assert_eq!(world.len(), 40 + world.churned() as usize);
+    world.churn(Churn { mean_life_ms: 1_000, for_ms: 60_000, replace: false });
+    world.run_for(60_000);
+    assert_eq!(world.up().count(), 0);
+    world.run_for(1_000);
+    assert_eq!(world.in_flight(), 0, "packets to the dead vanish");
+}
+
+#[test]
+fn a_run_depends_on_its_seed_only() {
+    let outcome = |seed| {
+        let crypto = FakeCrypto::new();
+        let world = busy(&crypto, seed);
+        (world.trace(), world.steps(), world.churned(), world.counters())
+    };
+    let once = outcome(5);
+    let again = std::thread::spawn(move || outcome(5)).join().unwrap();
+    assert_eq!(once, again);
+    assert_ne!(once.1, outcome(6).1);
+}
+
+#[test]
+fn a_restarted_node_keeps_its_name_and_a_replaced_one_does_not() {
+    let crypto = FakeCrypto::new();
+    let mut world = World::new(&crypto, WorldConfig::default());
+    let first = world.add(&Spec::default());
+    world.run_for(1_000);
+    let (id, addr) = (world.id(first), world.addr(first));
+    world.restart(first, true);
+    world.run_for(1_000);
+    assert!(world.is_up(first));
+    assert_eq!(world.node(first).map(|node| node.id()), Some(id));
+    let second = world.replace(first);
+    assert!(!world.is_up(first) && world.is_up(second));
+    assert_ne!((world.id(second), world.addr(second)), (id, addr));
+}
