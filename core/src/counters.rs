@@ -88,6 +88,10 @@ counters! {
     calls_refused,
     /// Requests refused: no room.
     serves_refused,
+    /// Requests that nobody answered before the caller's deadline.
+    serves_expired,
+    /// Kept answers dropped early to make room.
+    answers_evicted,
     /// Requests for a route that nobody serves.
     routes_unknown,
     /// Requests seen again and answered from memory, or ignored while being worked on.

@@ -19,9 +19,10 @@ pub struct Limits {
     pub strays: usize,
     /// Clients for which we relay. When full: refused.
     pub relays: usize,
-    /// Calls of ours under way. When full: refused.
+    /// Calls of ours under way. When full: refused; the application's are refused when they are two thirds.
     pub calls: usize,
-    /// Requests that we serve, with kept answers. When full: the oldest kept answer makes room, or the request is dropped.
+    /// Requests that we serve, with kept answers. When full, or when one caller has a quarter and 2: the oldest kept answer
+    /// makes room, or the request is answered `Busy`. A quarter is out of reach for the application's routes.
     pub serves: usize,
     /// Buffers of 512 bytes. When full: a large one is used.
     pub small_buffers: usize,
@@ -163,6 +164,7 @@ memory! {
     timers: TimerCell, l => crate::node::timers_needed(l);
     calls: Slot<exchange::Call>, l => l.calls;
     serves: Slot<exchange::Serve>, l => l.serves;
+    serve_index: u32, l => index_cells(l.serves);
     small_chunks: Chunk, l => l.small_buffers;
     large_chunks: Chunk, l => l.large_buffers;
     seats: Slot<group::Seat>, l => l.seats;
@@ -200,6 +202,7 @@ macro_rules! static_memory {
             timers: $crate::table::TimerCell = $crate::table::TimerCell::EMPTY;
             calls: $crate::table::Slot<$crate::exchange::Call> = $crate::table::Slot::EMPTY;
             serves: $crate::table::Slot<$crate::exchange::Serve> = $crate::table::Slot::EMPTY;
+            serve_index: u32 = 0;
             small_chunks: $crate::node::Chunk = $crate::node::Chunk::EMPTY;
             large_chunks: $crate::node::Chunk = $crate::node::Chunk::EMPTY;
             seats: $crate::table::Slot<$crate::group::Seat> = $crate::table::Slot::EMPTY;

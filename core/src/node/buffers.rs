@@ -14,6 +14,13 @@ pub(crate) struct BufferId {
     index: u16,
 }
 
+impl BufferId {
+    /// Whether it is one of the large ones.
+    pub fn is_large(&self) -> bool {
+        self.large
+    }
+}
+
 /// Equal chunks of memory.
 #[derive(Debug)]
 pub enum Arena<'m> {
@@ -90,6 +97,26 @@ impl<'m> Class<'m> {
             Arena::Owned(owned) => owned.get_mut(index as usize).map_or(&mut [][..], |chunk| chunk),
         };
         all.get_mut(..len).unwrap_or_default()
+    }
+}
+
+impl Class<'_> {
+    /// Two chunks at once, one to be changed.
+    fn pair(&mut self, read: u16, write: u16) -> Option<(&[u8], &mut [u8])> {
+        let len = |index: u16| self.chunks.items().get(index as usize).map_or(0, |chunk| chunk.len as usize);
+        let (read_len, write_len) = (len(read), len(write));
+        match &mut self.arena {
+            Arena::Lent(bytes) => {
+                let (r, w) = (read as usize * self.size, write as usize * self.size);
+                let [read, write] = bytes.get_disjoint_mut([r..r + read_len, w..w + write_len]).ok()?;
+                Some((read, write))
+            }
+            #[cfg(feature = "alloc")]
+            Arena::Owned(owned) => {
+                let [read, write] = owned.get_disjoint_mut([read as usize, write as usize]).ok()?;
+                Some((read.get(..read_len)?, write.get_mut(..write_len)?))
+            }
+        }
     }
 }
 
@@ -176,5 +203,27 @@ impl<'m> Buffers<'m> {
     pub fn bytes_mut(&mut self, id: &BufferId) -> &mut [u8] {
         let class = if id.large { &mut self.large } else { &mut self.small };
         class.bytes_mut(id.index)
+    }
+
+    /// Two different buffers at once: one to read, one to write.
+    pub fn pair(&mut self, read: &BufferId, write: &BufferId) -> Option<(&[u8], &mut [u8])> {
+        match (read.large, write.large) {
+            (false, true) => Some((self.small.bytes(read.index), self.large.bytes_mut(write.index))),
+            (true, false) => Some((self.large.bytes(read.index), self.small.bytes_mut(write.index))),
+            (false, false) => self.small.pair(read.index, write.index),
+            (true, true) => self.large.pair(read.index, write.index),
+        }
+    }
+
+    /// Moves a body that is short enough out of a large buffer into a small one, if one is free.
+    pub fn shrink(&mut self, id: BufferId) -> BufferId {
+        let len = self.bytes(&id).len();
+        if !id.large || len > SMALL {
+            return id;
+        }
+        let Some(index) = self.small.alloc(len) else { return id };
+        self.small.bytes_mut(index).copy_from_slice(self.large.bytes(id.index));
+        self.free(id);
+        BufferId { large: false, index }
     }
 }

@@ -26,6 +26,8 @@ const _: () = assert!(size_of::<Out>() <= 64, "an intent is small: state stays i
 pub(crate) enum Wrote {
     /// It is in the packet, or no longer needed.
     Done,
+    /// Part of it is in the packet: it goes to the end of its queue and comes back for the next part.
+    More,
     /// It did not fit: try again in the next packet.
     NoRoom,
 }
@@ -96,7 +98,7 @@ impl Node<'_> {
         if dead {
             self.hosts_peer_dead(&id);
         }
-        self.exchange_peer_down(peer);
+        self.exchange_peer_down(peer, &id, dead);
         self.groups_peer_down(peer, &id);
     }
 

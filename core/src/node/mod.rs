@@ -158,13 +158,14 @@ impl<'m> Node<'m> {
                 limits.large_bytes,
             ),
         };
+        let boot = env.boot;
         let mut node = Node {
             env,
             peers: Peers::new(memory.peers, memory.peer_index, memory.session_index, memory.handshakes, memory.strays),
             relays: Relays::new(memory.relays),
             discover: Discover::new(),
             hosts: Hosts::new(memory.hosts, memory.host_index),
-            exchange: Exchange::new(memory.calls, memory.serves),
+            exchange: Exchange::new(memory.calls, memory.serves, memory.serve_index, boot),
             groups: Groups::new(memory.seats, memory.known, memory.known_index),
             content: Content::new(memory.items, memory.item_index),
             retrieve: Retrieve::new(memory.operations),
