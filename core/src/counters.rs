@@ -80,8 +80,12 @@ counters! {
     hosts_evicted,
     /// Hosts not taken.
     hosts_refused,
-    /// Hosts dropped because they were found dead.
+    /// Heard-of hosts not taken because too many have their address prefix.
+    hosts_crowded,
+    /// Hosts found dead: dropped, or kept as vanished.
     hosts_dead,
+    /// Exchanges of known hosts that we began.
+    exchanges,
 
     // Calls.
     /// Calls refused: no room.

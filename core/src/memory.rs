@@ -154,6 +154,7 @@ macro_rules! memory {
 memory! {
     hosts: Slot<hosts::Host>, l => l.hosts;
     host_index: u32, l => index_cells(l.hosts);
+    host_prefixes: u32, l => index_cells(l.hosts);
     peers: Slot<session::Peer>, l => l.peers;
     peer_index: u32, l => index_cells(l.peers);
     session_index: u32, l => index_cells(3 * l.peers);
@@ -192,6 +193,7 @@ macro_rules! static_memory {
         $crate::static_memory! { @build $vis $name $limits;
             hosts: $crate::table::Slot<$crate::hosts::Host> = $crate::table::Slot::EMPTY;
             host_index: u32 = 0;
+            host_prefixes: u32 = 0;
             peers: $crate::table::Slot<$crate::session::Peer> = $crate::table::Slot::EMPTY;
             peer_index: u32 = 0;
             session_index: u32 = 0;

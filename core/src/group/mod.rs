@@ -8,6 +8,7 @@ use crate::exchange::{Body, Failure, Served, Status};
 use crate::id::{GroupId, Key, NodeId};
 use crate::node::{Node, PeerId, Refused, Wrote};
 use crate::retrieve::OpOwner;
+use crate::rng::Rng;
 use crate::storage::Stored;
 use crate::table::{Handle, Index, Slot, Slots, Store};
 use crate::wire::{GroupHint, Message, Writer};
@@ -73,6 +74,11 @@ impl<'m> Groups<'m> {
         0
     }
 
+    /// Up to `n` (at most 3) random groups, ours or known ones, for an exchange.
+    pub fn hints_to_tell(&self, _rng: &mut Rng, _n: usize) -> Vec<GroupHint, 3> {
+        Vec::new()
+    }
+
     /// A group as told to others: ours or a known one.
     pub fn hint(&self, _group: &GroupId) -> Option<GroupHint> {
         None
@@ -80,6 +86,11 @@ impl<'m> Groups<'m> {
 }
 
 impl Node<'_> {
+    /// Blocks that groups could still take of the storage given to the network.
+    pub(crate) fn free_blocks(&self) -> u32 {
+        self.env.config.storage_blocks
+    }
+
     /// Takes what somebody told of a group.
     pub(crate) fn learn_hint(&mut self, _hint: &GroupHint) {}
 

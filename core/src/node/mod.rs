@@ -133,6 +133,8 @@ impl<'m> Node<'m> {
         halves[1].copy_from_slice(&choices[16..]);
         let mut other = Rng::new(halves[1]);
         let me = crypto.node_id(&identity.secret);
+        let boot = other.next_u64();
+        let index_secret = other.next_u64();
         let env = Env {
             now,
             start: now,
@@ -141,10 +143,10 @@ impl<'m> Node<'m> {
             crypto,
             identity,
             me,
-            boot: other.next_u64(),
+            boot,
             rng: Rng::new(halves[0]),
             secrets: Secrets::new(part(b"secrets")),
-            index_secret: other.next_u64(),
+            index_secret,
             counters: Counters::default(),
             timers: TimerSet::new(memory.timers, &limits),
             outbox: Pool::new(memory.outbox),
@@ -158,13 +160,12 @@ impl<'m> Node<'m> {
                 limits.large_bytes,
             ),
         };
-        let boot = env.boot;
         let mut node = Node {
             env,
             peers: Peers::new(memory.peers, memory.peer_index, memory.session_index, memory.handshakes, memory.strays),
             relays: Relays::new(memory.relays),
             discover: Discover::new(),
-            hosts: Hosts::new(memory.hosts, memory.host_index),
+            hosts: Hosts::new(memory.hosts, memory.host_index, memory.host_prefixes, index_secret),
             exchange: Exchange::new(memory.calls, memory.serves, memory.serve_index, boot),
             groups: Groups::new(memory.seats, memory.known, memory.known_index),
             content: Content::new(memory.items, memory.item_index),

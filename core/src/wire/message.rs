@@ -19,11 +19,11 @@ pub const BEAT_GROUPS_MAX: usize = 24;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Facts {
-    /// log2 of minutes since start, 0 below one minute.
+    /// Minutes since start, as the number of bits it has: 0 below one minute, else 1 + log2, rounded down.
     pub uptime: u8,
-    /// log2 of free blocks, 0 for none.
+    /// Free blocks, as the number of bits it has: 0 for none.
     pub free: u8,
-    /// log2 of known hosts, 0 for none.
+    /// Known hosts, as the number of bits it has: 0 for none.
     pub hosts: u8,
     /// Bits of [`Facts::MAINS`] and the following.
     pub flags: u8,

@@ -1,0 +1,152 @@
+//! What two hosts tell each other in an exchange (PROTOCOL §4.5).
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use super::{Hosts, Standing, seconds};
+use crate::addr::Addr;
+use crate::exchange::Body;
+use crate::id::NodeId;
+use crate::node::{Env, Node};
+use crate::table::Handle;
+use crate::wire::{GroupHint, HostRecord, RECORDS_MAX, Writer};
+
+/// Group hints in one exchange.
+pub(crate) const HINTS_MAX: usize = 3;
+/// Bytes that a body is filled up to: it fits a small buffer.
+pub(super) const BODY: usize = crate::node::SMALL;
+/// Bytes of these that group hints may take.
+const HINTS: usize = 240;
+/// Hosts of which the freshest are told.
+const CANDIDATES: usize = 16;
+
+/// The body of a shuffle, the same both ways: postcard, fields in this order.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Shuffle {
+    /// The sender first, at `0.0.0.0:0`, which means "where you see me"; then hosts that it knows.
+    pub records: Vec<HostRecord, RECORDS_MAX>,
+    /// Groups that the sender knows.
+    pub hints: Vec<GroupHint, HINTS_MAX>,
+}
+
+/// From where an address can be reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Loopback,
+    LinkLocal,
+    Private,
+    Public,
+}
+
+fn scope(addr: &Addr) -> Scope {
+    match addr.ip() {
+        ip if ip.is_loopback() => Scope::Loopback,
+        IpAddr::V4(ip) if ip.is_link_local() => Scope::LinkLocal,
+        _ if addr.is_link_local() => Scope::LinkLocal,
+        _ if addr.is_public() => Scope::Public,
+        _ => Scope::Private,
+    }
+}
+
+/// Whether `addr` is of use to a host that we see at `told`. Public addresses are to everyone; private ones to hosts on
+/// the private networks around us; loopback and link-local ones only to those that we see in the same scope.
+pub(super) fn useful(addr: &Addr, told: &Addr) -> bool {
+    match (scope(addr), scope(told)) {
+        (Scope::Public, _) => true,
+        (Scope::Private, told) => matches!(told, Scope::Private | Scope::LinkLocal),
+        (own, told) => own == told,
+    }
+}
+
+/// "Where you see me."
+pub(super) fn here() -> Addr {
+    Addr::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+}
+
+fn encoded(value: &impl Serialize) -> usize {
+    let mut scratch = [0; 192];
+    let mut writer = Writer::new(&mut scratch);
+    if writer.value(value) { writer.len() } else { BODY }
+}
+
+impl Hosts<'_> {
+    /// Random hosts to tell `to` (seen at `at`) of, the freshest of 16, up to `room` bytes.
+    fn tell(&self, env: &mut Env<'_>, to: &NodeId, at: &Addr, records: &mut Vec<HostRecord, RECORDS_MAX>, room: usize) {
+        let now_s = seconds(env.now);
+        let mut picked: Vec<Handle, CANDIDATES> = self.sample(&mut env.rng, CANDIDATES, |host| {
+            host.standing != Standing::Vanished && host.id != *to && useful(&host.addr, at)
+        });
+        picked.sort_unstable_by_key(|handle| (self.hosts.get(*handle).map(|host| host.age_s(now_s)), *handle));
+        let mut room = room;
+        for host in picked.iter().filter_map(|handle| self.hosts.get(*handle)) {
+            let age_s = host.age_s(now_s).min(u16::MAX.into()) as u16;
+            let record = HostRecord { id: host.id, addr: host.addr, facts: host.facts, age_s };
+            let Some(left) = room.checked_sub(encoded(&record)) else { return };
+            if records.push(record).is_err() {
+                return;
+            }
+            room = left;
+        }
+    }
+}
+
+impl Node<'_> {
+    /// What we tell a host that we see at `at`: ourselves, groups, and hosts as far as there is room.
+    pub(super) fn shuffle(&mut self, to: &NodeId, at: &Addr) -> Shuffle {
+        let mut shuffle = Shuffle { records: Vec::new(), hints: Vec::new() };
+        let own = HostRecord { id: self.env.me, addr: here(), facts: self.facts(), age_s: 0 };
+        // Two counts of elements, and ourselves.
+        let mut room = BODY - 2 - encoded(&own);
+        let _ = shuffle.records.push(own);
+        let mut hints = HINTS;
+        for hint in self.groups.hints_to_tell(&mut self.env.rng, HINTS_MAX) {
+            let len = encoded(&hint);
+            if len <= hints {
+                hints -= len;
+                room -= len;
+                let _ = shuffle.hints.push(hint);
+            }
+        }
+        self.hosts.tell(&mut self.env, to, at, &mut shuffle.records, room);
+        shuffle
+    }
+
+    /// Reads a shuffle and frees the buffer that it came in.
+    pub(super) fn read_shuffle(&mut self, body: Body<'_>) -> Option<Shuffle> {
+        match body {
+            Body::Packet(bytes) => crate::wire::value(bytes),
+            Body::Buffer(buffer) => {
+                let shuffle = crate::wire::value(self.env.buffers.bytes(&buffer));
+                self.env.buffers.free(buffer);
+                shuffle
+            }
+        }
+    }
+
+    /// Takes what `from` told. `at`: where we see it.
+    pub(super) fn absorb(&mut self, from: NodeId, at: Option<Addr>, shuffle: &Shuffle) {
+        let peer = self.peer_of(&from).and_then(|peer| self.peers.get(peer));
+        let Some((link, up)) = peer.map(|peer| (peer.link, peer.up)) else { return };
+        for record in &shuffle.records {
+            if record.id == from {
+                if up {
+                    self.hosts_met(&from, Some(record.facts));
+                }
+                continue;
+            }
+            let mut record = *record;
+            if record.addr.is_link_local() {
+                // The zone is ours: that in which we see the teller.
+                let Some(at) = at.filter(Addr::is_link_local) else { continue };
+                record.addr.ip[2] = at.ip[2];
+                record.addr.ip[3] = at.ip[3];
+            }
+            self.hosts.learn(&mut self.env, &record, link, Some(from));
+        }
+        for hint in &shuffle.hints {
+            self.learn_hint(hint);
+        }
+    }
+}
