@@ -17,33 +17,66 @@ pub enum Kind {
     Tree,
 }
 
-/// One item held. 80 bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Item {
-    /// Its key; all zeros is a free place.
+/// What everybody needs to know of an item to hold it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ItemInfo {
+    /// Its key.
     pub key: Key,
-    /// Bit i: block i is stored.
-    pub have: u128,
-    /// The seat it is in.
-    pub seat: Handle,
-    /// Bytes of all its blocks together.
-    pub bytes: u32,
-    /// When it expires, in seconds of the node's clock.
-    pub expires_s: u32,
     /// What it is.
     pub kind: Kind,
     /// How many blocks it has, its own bytes included: 1 to 128.
     pub blocks: u8,
+    /// Bytes of all its blocks together.
+    pub bytes: u32,
+    /// Seconds until it expires.
+    pub lease_s: u32,
+}
+
+impl ItemInfo {
+    /// Whether the numbers can be true of any item.
+    pub fn plausible(&self) -> bool {
+        let most = u32::from(self.blocks) * crate::wire::BLOCK as u32;
+        (1..=128).contains(&self.blocks)
+            && (self.kind == Kind::Extent || self.blocks == 1)
+            && self.bytes <= most
+            && self.lease_s > 0
+    }
+}
+
+/// One item held. 80 bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// Bit i: block i is stored.
+    have: u128,
+    /// Its key.
+    key: Key,
+    /// The seat it is in.
+    pub(crate) seat: Handle,
+    /// Bytes of all its blocks together.
+    pub(crate) bytes: u32,
+    /// When it expires, in seconds since the node's start.
+    expires_s: u32,
+    /// The next item of the seat, or the next free place, + 1; 0 is none.
+    next: u32,
+    /// The item before it in the seat, + 1; 0 is none.
+    prev: u32,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// How many blocks it has, its own bytes included; 0 is a free place.
+    pub(crate) blocks: u8,
 }
 
 impl Item {
     /// A free place.
     pub const EMPTY: Self = Item {
-        key: Key([0; 32]),
         have: 0,
+        key: Key([0; 32]),
         seat: Handle { index: 0, generation: 0 },
         bytes: 0,
         expires_s: 0,
+        next: 0,
+        prev: 0,
         kind: Kind::Block,
         blocks: 0,
     };
@@ -52,27 +85,204 @@ impl Item {
     pub fn complete(&self) -> bool {
         self.have.count_ones() == u32::from(self.blocks)
     }
+
+    /// Whether block `index` is stored.
+    pub fn has(&self, index: u8) -> bool {
+        index < self.blocks && self.have & 1 << index != 0
+    }
+
+    /// The first block that is not stored.
+    pub fn first_missing(&self) -> Option<u8> {
+        let first = self.have.trailing_ones() as u8;
+        (first < self.blocks).then_some(first)
+    }
+
+    /// The item as it is told to others.
+    pub(crate) fn info(&self, now_s: u32) -> ItemInfo {
+        let lease_s = self.expires_s.saturating_sub(now_s);
+        ItemInfo { key: self.key, kind: self.kind, blocks: self.blocks, bytes: self.bytes, lease_s }
+    }
 }
 
-/// All items held here.
+/// The items of one seat, and their sum.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ItemSet {
+    /// The first item + 1; 0 is none.
+    first: u32,
+    /// Items, incomplete ones included.
+    pub items: u32,
+    /// Bytes promised to them.
+    pub bytes: u64,
+    /// Complete items.
+    pub complete: u32,
+    /// XOR of the first 8 bytes of the keys of complete items.
+    pub fingerprint: [u8; 8],
+}
+
+impl ItemSet {
+    fn toggle(&mut self, key: &Key) {
+        for (sum, byte) in self.fingerprint.iter_mut().zip(key.0) {
+            *sum ^= byte;
+        }
+    }
+}
+
+/// All items held here. Policy when full: refuse.
 #[derive(Debug)]
 pub(crate) struct Content<'m> {
-    _items: Store<'m, Item>,
-    _index: Index<'m>,
+    items: Store<'m, Item>,
+    index: Index<'m>,
+    /// Places below this one have been used.
+    used: u32,
+    /// The first free place below `used`, + 1; 0 is none.
+    free: u32,
+    len: u32,
 }
 
 impl<'m> Content<'m> {
     pub fn new(items: Store<'m, Item>, index: Store<'m, u32>) -> Self {
-        Content { _items: items, _index: Index::new(index) }
+        Content { items, index: Index::new(index), used: 0, free: 0, len: 0 }
+    }
+
+    fn find(&self, env: &Env<'_>, key: &Key) -> Option<u32> {
+        let items = self.items.items();
+        self.index.find(Index::mix(env.index_secret, &key.0), |at| items.get(at as usize).is_some_and(|i| i.key == *key))
+    }
+
+    fn at(&self, at: u32) -> Option<&Item> {
+        self.items.items().get(at as usize)
+    }
+
+    /// Items held.
+    pub fn len(&self) -> usize {
+        self.len as usize
     }
 
     /// The item with this key, complete or not.
-    pub fn get(&self, _env: &Env<'_>, _key: &Key) -> Option<&Item> {
-        None
+    pub fn get(&self, env: &Env<'_>, key: &Key) -> Option<&Item> {
+        self.at(self.find(env, key)?)
     }
 
     /// Whether this block is stored here.
     pub fn has(&self, env: &Env<'_>, at: BlockRef) -> bool {
-        self.get(env, &at.key).is_some_and(|item| item.have & 1 << (at.index & 127) != 0)
+        self.get(env, &at.key).is_some_and(|item| item.has(at.index))
+    }
+
+    /// Takes an item into a seat's set, without any of its blocks yet. False when the table is full.
+    /// The key must not be held yet.
+    pub fn insert(&mut self, env: &Env<'_>, set: &mut ItemSet, seat: Handle, info: &ItemInfo) -> bool {
+        let at = if self.free != 0 {
+            self.free - 1
+        } else {
+            if self.used as usize >= self.items.items().len() {
+                self.items.grow(|| Item::EMPTY);
+            }
+            if self.used as usize >= self.items.items().len() {
+                return false;
+            }
+            self.used
+        };
+        let items = self.items.items();
+        let hash_of = |at: u32| Index::mix(env.index_secret, &items[at as usize].key.0);
+        if !self.index.insert(Index::mix(env.index_secret, &info.key.0), at, hash_of) {
+            return false;
+        }
+        if at == self.used {
+            self.used += 1;
+        } else {
+            self.free = items[at as usize].next;
+        }
+        let items = self.items.items_mut();
+        items[at as usize] = Item {
+            have: 0,
+            key: info.key,
+            seat,
+            bytes: info.bytes,
+            expires_s: env.seconds().saturating_add(info.lease_s),
+            next: set.first,
+            prev: 0,
+            kind: info.kind,
+            blocks: info.blocks,
+        };
+        if let Some(next) = set.first.checked_sub(1) {
+            items[next as usize].prev = at + 1;
+        }
+        set.first = at + 1;
+        set.items += 1;
+        set.bytes += u64::from(info.bytes);
+        self.len += 1;
+        true
+    }
+
+    /// A block of an item is stored: returns the item's seat when that made it complete, so that the caller
+    /// counts it with [`Content::count`].
+    pub fn stored(&mut self, env: &Env<'_>, key: &Key, index: u8) -> Option<Handle> {
+        let at = self.find(env, key)?;
+        let item = self.items.items_mut().get_mut(at as usize)?;
+        if index >= item.blocks || item.has(index) {
+            return None;
+        }
+        item.have |= 1 << index;
+        item.complete().then_some(item.seat)
+    }
+
+    /// Counts a completed item in its seat's set.
+    pub fn count(set: &mut ItemSet, key: &Key) {
+        set.complete += 1;
+        set.toggle(key);
+    }
+
+    /// Takes an item out of its seat's set.
+    pub fn remove(&mut self, env: &Env<'_>, set: &mut ItemSet, key: &Key) -> bool {
+        let Some(at) = self.find(env, key) else { return false };
+        let items = self.items.items();
+        let hash_of = |at: u32| Index::mix(env.index_secret, &items[at as usize].key.0);
+        self.index.remove(hash_of(at), at, hash_of);
+        let item = items[at as usize];
+        let items = self.items.items_mut();
+        match item.prev.checked_sub(1) {
+            Some(prev) => items[prev as usize].next = item.next,
+            None => set.first = item.next,
+        }
+        if let Some(next) = item.next.checked_sub(1) {
+            items[next as usize].prev = item.prev;
+        }
+        items[at as usize] = Item { next: self.free, ..Item::EMPTY };
+        self.free = at + 1;
+        self.len -= 1;
+        set.items -= 1;
+        set.bytes -= u64::from(item.bytes);
+        if item.complete() {
+            set.complete -= 1;
+            set.toggle(key);
+        }
+        true
+    }
+
+    /// The items of a set, newest first.
+    pub fn iter(&self, set: &ItemSet) -> impl Iterator<Item = (&Key, &Item)> {
+        let mut next = set.first;
+        core::iter::from_fn(move || {
+            let item = self.at(next.checked_sub(1)?)?;
+            next = item.next;
+            Some((&item.key, item))
+        })
+    }
+
+    /// An item of the set.
+    pub fn first(&self, set: &ItemSet) -> Option<Key> {
+        self.iter(set).next().map(|(key, _)| *key)
+    }
+
+    /// An item that has expired, among `n` places from `from` on; and where to go on.
+    pub fn expired(&self, now_s: u32, from: u32, n: u32) -> (Option<(Key, Handle)>, u32) {
+        let from = if from >= self.used { 0 } else { from };
+        let to = (from + n).min(self.used);
+        for at in from..to {
+            if let Some(item) = self.at(at).filter(|item| item.blocks > 0 && item.expires_s <= now_s) {
+                return (Some((item.key, item.seat)), at + 1);
+            }
+        }
+        (None, to)
     }
 }

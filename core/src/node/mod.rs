@@ -71,6 +71,11 @@ impl Env<'_> {
         }
     }
 
+    /// Whole seconds since the node's start.
+    pub fn seconds(&self) -> u32 {
+        self.now.ms_since(self.start) / 1000
+    }
+
     /// Tells the application.
     pub fn event(&mut self, event: Event) {
         // One place is kept for `Lost`.
