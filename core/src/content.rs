@@ -146,7 +146,8 @@ impl<'m> Content<'m> {
 
     fn find(&self, env: &Env<'_>, key: &Key) -> Option<u32> {
         let items = self.items.items();
-        self.index.find(Index::mix(env.index_secret, &key.0), |at| items.get(at as usize).is_some_and(|i| i.key == *key))
+        self.index
+            .find(Index::mix(env.index_secret, &key.0), |at| items.get(at as usize).is_some_and(|i| i.key == *key))
     }
 
     fn at(&self, at: u32) -> Option<&Item> {

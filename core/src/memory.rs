@@ -169,6 +169,7 @@ memory! {
     small_chunks: Chunk, l => l.small_buffers;
     large_chunks: Chunk, l => l.large_buffers;
     seats: Slot<group::Seat>, l => l.seats;
+    partners: Slot<group::Partner>, l => l.peers;
     known: Slot<group::Known>, l => l.known;
     known_index: u32, l => index_cells(l.known);
     items: content::Item, l => l.items;
@@ -208,6 +209,7 @@ macro_rules! static_memory {
             small_chunks: $crate::node::Chunk = $crate::node::Chunk::EMPTY;
             large_chunks: $crate::node::Chunk = $crate::node::Chunk::EMPTY;
             seats: $crate::table::Slot<$crate::group::Seat> = $crate::table::Slot::EMPTY;
+            partners: $crate::table::Slot<$crate::group::Partner> = $crate::table::Slot::EMPTY;
             known: $crate::table::Slot<$crate::group::Known> = $crate::table::Slot::EMPTY;
             known_index: u32 = 0;
             items: $crate::content::Item = $crate::content::Item::EMPTY;

@@ -93,8 +93,8 @@ pub(crate) enum StoreOwner {
     Serve(Handle),
     /// A block of a put or get.
     Op(OpOwner),
-    /// A seat that pulls an item.
-    Seat(Handle),
+    /// A seat that pulls an item, and which of its pulls.
+    Seat(Handle, u8),
 }
 
 #[derive(Debug)]

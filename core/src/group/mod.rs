@@ -1,181 +1,312 @@
 //! Peer Content Groups: standing sets of nodes that keep content alive (PROTOCOL §5).
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `descriptor` | who is in a group; merging what members tell |
+//! | `seats` | our seats, founding, membership changes |
+//! | `partners` | beats, doubt, probes, verdicts |
+//! | `recruit` | repairing cold groups |
+//! | `trim` | leaving hot groups, and leaving gracefully |
+//! | `sync` | making the members' item sets equal |
+//! | `known` | groups we are not in; ranking all for a key |
+
+mod descriptor;
+mod known;
+mod partners;
+mod recruit;
+mod seats;
+mod sync;
+mod trim;
 
 use heapless::Vec;
 
 use crate::addr::Addr;
-use crate::content::Kind;
-use crate::exchange::{Body, Failure, Served, Status};
-use crate::id::{GroupId, Key, NodeId};
-use crate::node::{Node, PeerId, Refused, Wrote};
-use crate::retrieve::OpOwner;
-use crate::rng::Rng;
-use crate::storage::Stored;
+use crate::content::ItemSet;
+use crate::exchange::{Body, Failure};
+use crate::id::{GroupId, NodeId};
+use crate::node::{Node, Out, PeerId, Wrote};
 use crate::table::{Handle, Index, Slot, Slots, Store};
-use crate::wire::{GroupHint, Message, Writer};
+use crate::time::Instant;
+use crate::wire::{Descriptor, MemberState, Message, Writer};
+
+pub(crate) use known::Candidate;
+pub use known::{Class, Known};
+pub use partners::Partner;
+pub use seats::{GroupInfo, GroupState};
+
+/// Seat sizes there are: 8 · 8^0 to 8 · 8^5 blocks (32 KiB to 1 GiB).
+pub const SIZES: usize = 6;
+
+/// Blocks of a seat of size `seat`.
+pub const fn seat_blocks(seat: u8) -> u32 {
+    8 << (3 * seat as u32)
+}
+
+/// The parts that calls of a seat belong to, in [`crate::exchange::Owner::Seat`].
+mod part {
+    pub const OFFER: u8 = 0;
+    pub const ADMIT: u8 = 1;
+    pub const LIST: u8 = 2;
+    /// The first of the pulls.
+    pub const PULL: u8 = 3;
+}
+
+/// What a seat is at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// A member.
+    Member,
+    /// Not a member any more: its items are being forgotten.
+    Emptying,
+}
+
+/// What a member last told of its item set.
+#[derive(Clone, Copy, Debug)]
+struct Digest {
+    id: NodeId,
+    epoch: [u8; 4],
+    count: u32,
+    fingerprint: [u8; 8],
+    at: Instant,
+}
 
 /// Our membership in one group.
 #[derive(Debug)]
-pub struct Seat {}
-
-/// A group that we know of but are not in.
-#[derive(Debug)]
-pub struct Known {}
+pub struct Seat {
+    id: GroupId,
+    size: u8,
+    wanted: u8,
+    version: u32,
+    writer: u32,
+    phase: Phase,
+    members: descriptor::Members,
+    epoch: [u8; 4],
+    digests: Vec<Digest, 8>,
+    set: ItemSet,
+    /// Since when the group has fewer live members than wanted.
+    cold_since: Option<Instant>,
+    /// Since when it has more.
+    hot_since: Option<Instant>,
+    recruit: recruit::Recruit,
+    sync: sync::Sync,
+}
 
 /// A message of groups that waits to be sent.
 #[derive(Clone, Copy, Debug)]
-pub enum Notice {}
+pub enum Notice {
+    /// A beat to a partner.
+    Beat,
+    /// Are you alive?
+    Probe(u32),
+    /// Yes.
+    ProbeAck(u32),
+    /// Is that one alive?
+    ProbeFor(NodeId),
+    /// That one is alive.
+    Alive(NodeId),
+    /// The membership of the group in this seat.
+    Group(Handle),
+    /// We are not in that group.
+    NotMember([u8; 4]),
+    /// We look for recruits for that group.
+    Acting([u8; 4]),
+    /// A group as told to those who are not in it.
+    Hint(GroupId),
+}
 
-/// Our seats and the groups we know.
+/// Our seats, our partners, and the groups we know.
 #[derive(Debug)]
 pub(crate) struct Groups<'m> {
-    _seats: Slots<'m, Seat>,
-    _known: Slots<'m, Known>,
-    _index: Index<'m>,
+    seats: Slots<'m, Seat>,
+    partners: Slots<'m, Partner>,
+    known: Slots<'m, Known>,
+    index: Index<'m>,
+    /// Seats of each size that our storage is split into.
+    plan: [u8; SIZES],
+    /// Seats promised to groups that have not admitted us yet.
+    promises: Vec<seats::Promise, 4>,
+    founding: [Option<seats::Founding>; SIZES],
+    /// Whom others asked us to probe: the asker, and who is probed.
+    asked: Vec<(PeerId, NodeId, Instant), 4>,
+    /// When the beat timer was to fire: tells how late we are ourselves.
+    beat_at: Instant,
+    /// Where the search for expired items goes on.
+    expiry_at: u32,
+    /// When we leave gracefully: until when.
+    leaving: Option<Instant>,
 }
 
-/// Which seats an item goes to first (PROTOCOL §6.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub enum Class {
-    /// Items of at most one block: seats of at most 64 blocks, unweighted.
-    Small,
-    /// Extents: seats of at least 512 blocks, weighted by size.
-    Large,
+/// The first 8 bytes as a number.
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let n = bytes.len().min(8);
+    word[..n].copy_from_slice(&bytes[..n]);
+    u64::from_le_bytes(word)
 }
 
-/// A group that may hold, or take, an item.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Candidate {
-    pub group: GroupId,
-    /// Rendezvous score for the key asked: the larger comes first.
-    pub score: u64,
-    /// Our seat in it, if we are a member.
-    pub seat: Option<Handle>,
-    /// Whether it is said to have room for the item.
-    pub room: bool,
+/// A fast mix of two words (the finaliser of splitmix64, Steele, Lea, Flood 2014).
+fn mix(a: u64, b: u64) -> u64 {
+    let mut x = a.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ b;
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ x >> 31
+}
+
+/// log2 of a number of blocks, rounded down; 0 for none or one.
+fn log2(blocks: u64) -> u8 {
+    blocks.checked_ilog2().unwrap_or(0) as u8
 }
 
 impl<'m> Groups<'m> {
-    pub fn new(seats: Store<'m, Slot<Seat>>, known: Store<'m, Slot<Known>>, index: Store<'m, u32>) -> Self {
-        Groups { _seats: Slots::new(seats), _known: Slots::new(known), _index: Index::new(index) }
+    pub fn new(
+        seats: Store<'m, Slot<Seat>>,
+        partners: Store<'m, Slot<Partner>>,
+        known: Store<'m, Slot<Known>>,
+        index: Store<'m, u32>,
+    ) -> Self {
+        Groups {
+            seats: Slots::new(seats),
+            partners: Slots::new(partners),
+            known: Slots::new(known),
+            index: Index::new(index),
+            plan: [0; SIZES],
+            promises: Vec::new(),
+            founding: Default::default(),
+            asked: Vec::new(),
+            beat_at: Instant::NEVER,
+            expiry_at: 0,
+            leaving: None,
+        }
     }
 
-    /// The best groups for a key, ours and known ones, best first. Cost: one mix of 64 bits per known group.
-    pub fn candidates(&self, _key: &Key, _class: Class, _bytes: u32) -> Vec<Candidate, 8> {
-        Vec::new()
+    /// The seat in a group of which we are a member.
+    pub fn seat_of(&self, group: &GroupId) -> Option<Handle> {
+        self.seats.iter().find(|(_, seat)| seat.id == *group && seat.phase == Phase::Member).map(|(handle, _)| handle)
     }
 
-    /// The score by which groups are ranked for a key: larger is better.
-    pub fn score(_key: &Key, _class: Class, _group: &GroupId, _seat: u8) -> u64 {
-        0
+    fn seat_by_prefix(&self, prefix: [u8; 4]) -> Option<Handle> {
+        let is = |seat: &Seat| seat.id.0[..4] == prefix && seat.phase == Phase::Member;
+        self.seats.iter().find(|(_, seat)| is(seat)).map(|(handle, _)| handle)
+    }
+}
+
+impl Seat {
+    fn live(&self) -> usize {
+        descriptor::live(&self.members).count()
     }
 
-    /// Groups known, ours included.
-    pub fn len(&self) -> usize {
-        0
+    /// Bytes that items may still take.
+    fn free_bytes(&self) -> u64 {
+        (u64::from(seat_blocks(self.size)) * crate::wire::BLOCK as u64).saturating_sub(self.set.bytes)
     }
 
-    /// Up to `n` (at most 3) random groups, ours or known ones, for an exchange.
-    pub fn hints_to_tell(&self, _rng: &mut Rng, _n: usize) -> Vec<GroupHint, 3> {
-        Vec::new()
+    fn free_log2(&self) -> u8 {
+        log2(self.free_bytes() / crate::wire::BLOCK as u64)
     }
 
-    /// A group as told to others: ours or a known one.
-    pub fn hint(&self, _group: &GroupId) -> Option<GroupHint> {
-        None
+    fn prefix(&self) -> [u8; 4] {
+        [self.id.0[0], self.id.0[1], self.id.0[2], self.id.0[3]]
     }
 }
 
 impl Node<'_> {
-    /// Blocks that groups could still take of the storage given to the network.
-    pub(crate) fn free_blocks(&self) -> u32 {
-        self.env.config.storage_blocks
+    /// The descriptor of the group in a seat, with addresses as we know them.
+    fn describe(&self, seat: Handle) -> Option<Descriptor> {
+        let seat = self.groups.seats.get(seat)?;
+        let mut members = seat.members.clone();
+        for member in members.iter_mut().filter(|m| m.state == MemberState::Live) {
+            member.addr =
+                if member.id == self.env.me { Addr::default() } else { self.address_of(&member.id, member.addr) };
+        }
+        Some(Descriptor {
+            id: seat.id,
+            seat: seat.size,
+            wanted: seat.wanted,
+            free: seat.free_log2(),
+            version: seat.version,
+            writer: seat.writer,
+            members,
+        })
     }
 
-    /// Takes what somebody told of a group.
-    pub(crate) fn learn_hint(&mut self, _hint: &GroupHint) {}
-
-    /// Live members of a group other than us, and where they are: all of ours, the contacts of a known one.
-    pub(crate) fn group_contacts(&self, _group: &GroupId) -> Vec<(NodeId, Option<Addr>), 12> {
-        Vec::new()
+    /// Where a node is reached, as far as we know; else what was told.
+    fn address_of(&self, id: &NodeId, told: Addr) -> Addr {
+        let peer = self.peer_of(id).and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.addr);
+        peer.or_else(|| self.hosts.get(&self.env, id).map(|host| host.addr)).unwrap_or(told)
     }
 
-    /// Founds a group with seats of size `seat` (8 · 8^seat blocks), by ourselves or, if we have no such seat free, by a
-    /// capable host. Several puts may wait for the same founding. Ends in `op_founded`.
-    pub(crate) fn found(&mut self, _seat: u8, _op: OpOwner) {}
-
-    /// Whether a recruit may still come for a group of ours that is cold: false once none accepted for `recruit_wait_ms`.
-    pub(crate) fn recruiting(&self, _group: &GroupId) -> bool {
-        false
+    fn tell(&mut self, peer: PeerId, notice: Notice) -> bool {
+        self.send(peer, Out::Group(notice))
     }
 
-    /// Makes an index entry in one of our seats for an item, which is then filled block by block with `item_stored`.
-    /// An item already held is kept as it is. `Full`: the seat has no room for `bytes`.
-    pub(crate) fn item_begin(
-        &mut self,
-        _seat: Handle,
-        _key: &Key,
-        _kind: Kind,
-        _blocks: u8,
-        _bytes: u32,
-        _lease_s: u32,
-    ) -> Result<(), Refused> {
-        Err(Refused::Unknown)
-    }
-
-    /// A block of an item is stored now. Complete items count in the seat's fingerprint.
-    pub(crate) fn item_stored(&mut self, _key: &Key, _index: u8) {}
-
-    pub(crate) fn groups_begin(&mut self) {}
-
-    pub(crate) fn beat_timeout(&mut self) {}
-
-    pub(crate) fn upkeep_timeout(&mut self) {}
-
-    pub(crate) fn seat_timeout(&mut self, _index: u16) {}
-
-    pub(crate) fn write_group(&mut self, _peer: PeerId, notice: Notice, _writer: &mut Writer<'_>) -> Wrote {
-        match notice {}
-    }
-
-    pub(crate) fn group_message(&mut self, _peer: PeerId, _message: Message<'_>) {}
-
-    pub(crate) fn groups_peer_up(&mut self, _peer: PeerId) {}
-
-    pub(crate) fn groups_peer_down(&mut self, _peer: PeerId, _id: &NodeId) {}
-
-    pub(crate) fn groups_answered(
-        &mut self,
-        _seat: Handle,
-        _what: u8,
-        _from: NodeId,
-        result: Result<Body<'_>, Failure>,
-    ) {
-        self.free_body(result);
-    }
-
-    pub(crate) fn seat_stored(&mut self, _seat: Handle, stored: Stored) {
-        if let Stored::Got(buffer) = stored {
-            self.env.buffers.free(buffer);
+    /// Tells all live members of a group but us, as far as there is a session.
+    fn tell_members(&mut self, seat: Handle, notice: Notice) {
+        let Some(members) = self.groups.seats.get(seat).map(|seat| seat.members.clone()) else { return };
+        let me = self.env.me;
+        for member in descriptor::live(&members).filter(|m| m.id != me) {
+            if let Some(peer) = self.peer_of(&member.id) {
+                self.tell(peer, notice);
+            }
         }
     }
 
-    pub(crate) fn serve_offer(&mut self, _peer: PeerId, body: Body<'_>, _reply: &mut Writer<'_>) -> Served {
-        self.free_body(Ok(body));
-        Served::Refuse(Status::NoRoute)
+    pub(crate) fn write_group(&mut self, peer: PeerId, notice: Notice, writer: &mut Writer<'_>) -> Wrote {
+        let message = match notice {
+            Notice::Beat => return self.write_beat(peer, writer),
+            Notice::Probe(token) => Message::Probe { token },
+            Notice::ProbeAck(token) => Message::ProbeAck { token },
+            Notice::ProbeFor(id) => Message::ProbeFor { id },
+            Notice::Alive(id) => Message::Alive { id },
+            Notice::Group(seat) => match self.describe(seat) {
+                Some(descriptor) => Message::Group { descriptor },
+                None => return Wrote::Done,
+            },
+            Notice::NotMember(group) => Message::NotMember { group },
+            Notice::Acting(group) => Message::Acting { group },
+            Notice::Hint(group) => match self.hint(&group) {
+                Some(hint) => Message::Hint { hint },
+                None => return Wrote::Done,
+            },
+        };
+        if writer.message(&message) { Wrote::Done } else { Wrote::NoRoom }
     }
 
-    pub(crate) fn serve_admit(&mut self, _peer: PeerId, body: Body<'_>, _reply: &mut Writer<'_>) -> Served {
-        self.free_body(Ok(body));
-        Served::Refuse(Status::NoRoute)
+    pub(crate) fn group_message(&mut self, peer: PeerId, message: Message<'_>) {
+        let Some((id, addr)) = self.peers.get(peer).map(|p| (p.id, p.addr)) else { return };
+        match message {
+            Message::Beat { interval_ms, groups } => self.beat(peer, id, interval_ms, &groups),
+            Message::Probe { token } => {
+                self.tell(peer, Notice::ProbeAck(token));
+            }
+            Message::ProbeAck { .. } => self.probe_acked(id),
+            Message::ProbeFor { id: whom } => self.probe_for(peer, whom),
+            Message::Alive { id: whom } => self.alive(id, whom),
+            Message::Group { descriptor } => self.descriptor(peer, id, addr, descriptor),
+            Message::NotMember { group } => self.not_member(id, group),
+            Message::Acting { group } => self.acting(id, group),
+            Message::Hint { hint } => self.learn_hint(&hint),
+            _ => self.env.counters.messages_unexpected += 1,
+        }
     }
 
-    pub(crate) fn serve_list(&mut self, _peer: PeerId, body: Body<'_>, _reply: &mut Writer<'_>) -> Served {
-        self.free_body(Ok(body));
-        Served::Refuse(Status::NoRoute)
+    pub(crate) fn groups_answered(&mut self, seat: Handle, what: u8, from: NodeId, result: Result<Body<'_>, Failure>) {
+        match what {
+            part::OFFER => self.offer_answered(seat, from, result),
+            part::ADMIT => self.admit_answered(seat, from, result),
+            part::LIST => self.list_answered(seat, from, result),
+            pull => self.pull_answered(seat, pull - part::PULL, from, result),
+        }
     }
 
-    pub(crate) fn serve_found(&mut self, _peer: PeerId, body: Body<'_>, _reply: &mut Writer<'_>) -> Served {
-        self.free_body(Ok(body));
-        Served::Refuse(Status::NoRoute)
+    /// Decodes a small body; frees its buffer if it came in one.
+    fn decode<T: serde::de::DeserializeOwned>(&mut self, body: Body<'_>) -> Option<T> {
+        match body {
+            Body::Packet(bytes) => crate::wire::value(bytes),
+            Body::Buffer(buffer) => {
+                let value = crate::wire::value(self.env.buffers.bytes(&buffer));
+                self.env.buffers.free(buffer);
+                value
+            }
+        }
     }
 }

@@ -53,6 +53,13 @@ pub struct Diversity {
     pub means: [u32; 3],
 }
 
+impl super::Hosts<'_> {
+    /// What every known host said of itself.
+    pub(crate) fn facts_heard(&self) -> impl Iterator<Item = Facts> {
+        self.hosts.iter().map(|(_, host)| host.facts)
+    }
+}
+
 impl Node<'_> {
     /// All known hosts, in no order of merit. Cost: a scan of the table.
     pub fn hosts(&self) -> impl Iterator<Item = HostInfo> {

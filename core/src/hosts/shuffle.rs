@@ -101,7 +101,7 @@ impl Node<'_> {
         let mut room = BODY - 2 - encoded(&own);
         let _ = shuffle.records.push(own);
         let mut hints = HINTS;
-        for hint in self.groups.hints_to_tell(&mut self.env.rng, HINTS_MAX) {
+        for hint in self.hints_to_tell() {
             let len = encoded(&hint);
             if len <= hints {
                 hints -= len;

@@ -195,6 +195,18 @@ impl<'m> Buffers<'m> {
         }
     }
 
+    /// Copies the bytes of one buffer into another, as many as both have.
+    pub fn copy(&mut self, from: &BufferId, to: &BufferId) {
+        let mut chunk = [0; 64];
+        let len = self.bytes(from).len().min(self.bytes(to).len());
+        for at in (0..len).step_by(chunk.len()) {
+            let end = (at + chunk.len()).min(len);
+            let part = &mut chunk[..end - at];
+            part.copy_from_slice(&self.bytes(from)[at..end]);
+            self.bytes_mut(to)[at..end].copy_from_slice(part);
+        }
+    }
+
     pub fn bytes(&self, id: &BufferId) -> &[u8] {
         let class = if id.large { &self.large } else { &self.small };
         class.bytes(id.index)

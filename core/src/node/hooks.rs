@@ -62,6 +62,8 @@ impl Node<'_> {
             | Message::ProbeFor { .. }
             | Message::Alive { .. }
             | Message::Group { .. }
+            | Message::NotMember { .. }
+            | Message::Acting { .. }
             | Message::Hint { .. } => self.group_message(peer, message),
         }
     }
@@ -155,7 +157,7 @@ impl Node<'_> {
             }
             StoreOwner::Serve(serve) => self.serve_stored(serve, stored),
             StoreOwner::Op(op) => self.op_stored(op, stored),
-            StoreOwner::Seat(seat) => self.seat_stored(seat, stored),
+            StoreOwner::Seat(seat, pull) => self.seat_stored(seat, pull, stored),
         }
     }
 

@@ -172,7 +172,7 @@ impl<'m> Node<'m> {
             discover: Discover::new(),
             hosts: Hosts::new(memory.hosts, memory.host_index, memory.host_prefixes, index_secret),
             exchange: Exchange::new(memory.calls, memory.serves, memory.serve_index, boot),
-            groups: Groups::new(memory.seats, memory.known, memory.known_index),
+            groups: Groups::new(memory.seats, memory.partners, memory.known, memory.known_index),
             content: Content::new(memory.items, memory.item_index),
             retrieve: Retrieve::new(memory.operations),
             storage: Storage::new(memory.jobs),

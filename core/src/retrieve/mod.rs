@@ -1,5 +1,7 @@
 //! Putting and getting objects (PROTOCOL §6).
 
+pub(crate) mod message;
+pub(crate) mod object;
 use crate::exchange::{Body, Failure, Served, Status};
 use crate::id::{GroupId, NodeId};
 use crate::node::{Node, PeerId, ServeId};

@@ -59,6 +59,11 @@ impl<'m> Peers<'m> {
         Peers { peers: Slots::new(peers) }
     }
 
+    /// All peers.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.peers.iter().map(|(handle, peer)| (PeerId(handle), peer))
+    }
+
     /// Reads a peer.
     pub fn get(&self, peer: PeerId) -> Option<&Peer> {
         self.peers.get(peer.0)
@@ -82,6 +87,9 @@ impl Node<'_> {
     pub(crate) fn send(&mut self, _peer: PeerId, _out: Out) -> bool {
         false
     }
+
+    /// Ends a peer.
+    pub(crate) fn end_peer(&mut self, _peer: PeerId, _dead: bool) {}
 
     /// Keeps a peer from being evicted or closed for idleness, until released as many times.
     pub(crate) fn hold(&mut self, _peer: PeerId) {}

@@ -78,6 +78,8 @@ pub struct MemberEntry {
     pub incarnation: u32,
     /// Live, left or dead.
     pub state: MemberState,
+    /// Where the teller reaches it; unspecified for the teller itself. Not part of what is merged.
+    pub addr: Addr,
 }
 
 /// A group as its members tell it: a join-semilattice (PROTOCOL §5.3).
@@ -248,6 +250,16 @@ pub enum Message<'a> {
         /// The group as the sender knows it.
         descriptor: Descriptor,
     },
+    /// The sender is not in this group (any more).
+    NotMember {
+        /// First 4 bytes of the group's id.
+        group: [u8; 4],
+    },
+    /// The sender looks for recruits for a cold group: the others need not.
+    Acting {
+        /// First 4 bytes of the group's id.
+        group: [u8; 4],
+    },
     /// A group that the sender is in, for those who are not.
     Hint {
         /// The group.
@@ -267,7 +279,8 @@ mod tests {
 
     #[test]
     fn the_largest_messages_fit_a_packet() {
-        let member = MemberEntry { id: NodeId([9; 32]), incarnation: u32::MAX, state: MemberState::Dead };
+        let member =
+            MemberEntry { id: NodeId([9; 32]), incarnation: u32::MAX, state: MemberState::Dead, addr: record().addr };
         let members = core::iter::repeat_n(member, MEMBERS_MAX).collect();
         let id = GroupId([1; 16]);
         let descriptor = Descriptor { id, seat: 9, wanted: 8, free: 99, version: u32::MAX, writer: u32::MAX, members };

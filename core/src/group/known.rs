@@ -1,0 +1,312 @@
+//! Groups we are not in, and the ranking of all groups for a key (PROTOCOL §5.4, §6.2).
+
+use heapless::Vec;
+
+use super::{Groups, SIZES, Seat, mix, seat_blocks, word};
+use crate::addr::Addr;
+use crate::id::{GroupId, Key, NodeId};
+use crate::node::{Env, Node};
+use crate::table::{Handle, Index};
+use crate::time::Instant;
+use crate::wire::{BLOCK, CONTACTS_MAX, GroupHint, MEMBERS_MAX};
+
+/// A group that we know of but are not in. Policy when the table is full: of 16 random ones, the one unheard of for longest
+/// makes room.
+#[derive(Clone, Debug)]
+pub struct Known {
+    hint: GroupHint,
+    heard: Instant,
+}
+
+/// Which seats an item goes to first (PROTOCOL §6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Class {
+    /// Items of at most one block: seats of at most 64 blocks, unweighted.
+    Small,
+    /// Extents: seats of at least 512 blocks, weighted by size.
+    Large,
+}
+
+/// A group that may hold, or take, an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Candidate {
+    pub group: GroupId,
+    /// Rendezvous score for the key asked: the larger comes first.
+    pub score: u64,
+    /// Our seat in it, if we are a member.
+    pub seat: Option<Handle>,
+    /// Whether it is said to have room for the item.
+    pub room: bool,
+}
+
+/// log2 of `x` with 16 fractional bits, linear between powers of two: off by at most 0.09.
+fn log2_fixed(x: u64) -> u64 {
+    let whole = u64::from(x.max(1).ilog2());
+    let fraction = if whole >= 16 { (x >> (whole - 16)) & 0xffff } else { (x << (16 - whole)) & 0xffff };
+    whole << 16 | fraction
+}
+
+/// The score by which groups are ranked for a key: larger is better. Highest random weight (Thaler, Ravishankar 1998); for
+/// large items weighted by the seat's size as weight / −log2(u) (Schindelhauer, Schomaker 2005), in fixed point.
+/// Groups of the other class come after all of the item's own.
+fn score(key: &Key, class: Class, group: &GroupId, seat: u8) -> u64 {
+    let hash =
+        mix(word(&key.0) ^ word(&key.0[8..]).rotate_left(32), word(&group.0) ^ word(&group.0[8..]).rotate_left(17));
+    let small = seat <= 1;
+    let (own_class, score) = match class {
+        Class::Small => (small, hash),
+        Class::Large => {
+            // −log2(u) for u = hash / 2^64, with 16 fractional bits, never 0.
+            let cost = (64 << 16) - log2_fixed(hash).min((64 << 16) - 1);
+            (!small, ((1u64 << (3 * seat.min(SIZES as u8) as u64)) << 40) / cost)
+        }
+    };
+    score >> 1 | u64::from(own_class) << 63
+}
+
+fn add_best(best: &mut Vec<Candidate, 8>, candidate: Candidate) {
+    let at = best.partition_point(|b| (b.score, b.group) > (candidate.score, candidate.group));
+    if at < 8 {
+        if best.is_full() {
+            best.pop();
+        }
+        let _ = best.insert(at, candidate);
+    }
+}
+
+/// Whether `free` (log2 of blocks, rounded down; 0 is none or one) leaves room for `bytes`.
+fn said_room(free: u8, bytes: u32) -> bool {
+    (1u64 << free.min(40)) * BLOCK as u64 >= u64::from(bytes) && (free > 0 || bytes <= BLOCK as u32 / 2)
+}
+
+impl Groups<'_> {
+    /// The score by which groups are ranked for a key: larger is better.
+    pub fn score(key: &Key, class: Class, group: &GroupId, seat: u8) -> u64 {
+        score(key, class, group, seat)
+    }
+
+    /// The best groups for a key, ours and known ones, best first. Groups too small ever to take `bytes` are left out.
+    /// Cost: one mix of 64 bits per known group.
+    pub fn candidates(&self, key: &Key, class: Class, bytes: u32) -> Vec<Candidate, 8> {
+        let mut best = Vec::new();
+        let fits = |seat: u8| u64::from(seat_blocks(seat)) * BLOCK as u64 >= u64::from(bytes);
+        for (handle, seat) in self.seats.iter().filter(|(_, s)| s.phase == super::Phase::Member && fits(s.size)) {
+            let score = score(key, class, &seat.id, seat.size);
+            let room = seat.free_bytes() >= u64::from(bytes);
+            add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room });
+        }
+        for (_, known) in self.known.iter().filter(|(_, k)| fits(k.hint.seat) && !k.hint.contacts.is_empty()) {
+            let score = score(key, class, &known.hint.id, known.hint.seat);
+            let room = said_room(known.hint.free, bytes);
+            add_best(&mut best, Candidate { group: known.hint.id, score, seat: None, room });
+        }
+        best
+    }
+
+    /// Groups known, ours included.
+    pub fn len(&self) -> usize {
+        self.seats.len() + self.known.len()
+    }
+
+    fn find(&self, env: &Env<'_>, group: &GroupId) -> Option<Handle> {
+        let is = |at: u32| {
+            self.known.handle_at(at as u16).and_then(|h| self.known.get(h)).is_some_and(|k| k.hint.id == *group)
+        };
+        let at = self.index.find(Index::mix(env.index_secret, &group.0), is)?;
+        self.known.handle_at(at as u16)
+    }
+
+    /// Forgets a group that we know, because we joined it or it is gone.
+    pub(super) fn forget(&mut self, env: &Env<'_>, group: &GroupId) {
+        let Some(handle) = self.find(env, group) else { return };
+        let Groups { known, index, .. } = self;
+        let hash_of = |at: u32| {
+            let known = known.handle_at(at as u16).and_then(|h| known.get(h));
+            known.map_or(0, |k| Index::mix(env.index_secret, &k.hint.id.0))
+        };
+        index.remove(hash_of(handle.index.into()), handle.index.into(), hash_of);
+        self.known.remove(handle);
+    }
+
+    fn learn(&mut self, env: &mut Env<'_>, hint: &GroupHint) {
+        if let Some(handle) = self.find(env, &hint.id) {
+            if let Some(known) = self.known.get_mut(handle) {
+                let mut contacts = hint.contacts.clone();
+                for old in &known.hint.contacts {
+                    if !contacts.iter().any(|(id, _)| *id == old.0) {
+                        let _ = contacts.push(*old);
+                    }
+                }
+                known.hint = GroupHint { contacts, ..hint.clone() };
+                known.heard = env.now;
+            }
+            return;
+        }
+        if self.known.is_full() {
+            let mut oldest: Option<(Instant, GroupId)> = None;
+            for _ in 0..16 {
+                let at = env.rng.below(u32::from(self.known.used())) as u16;
+                if let Some(known) = self.known.handle_at(at).and_then(|handle| self.known.get(handle))
+                    && oldest.is_none_or(|(heard, _)| known.heard < heard)
+                {
+                    oldest = Some((known.heard, known.hint.id));
+                }
+            }
+            let Some((_, group)) = oldest else { return };
+            self.forget(env, &group);
+            env.counters.known_evicted += 1;
+        }
+        let Ok(handle) = self.known.insert(Known { hint: hint.clone(), heard: env.now }) else { return };
+        let Groups { known, index, .. } = self;
+        let hash_of = |at: u32| {
+            let known = known.handle_at(at as u16).and_then(|h| known.get(h));
+            known.map_or(0, |k| Index::mix(env.index_secret, &k.hint.id.0))
+        };
+        if !index.insert(hash_of(handle.index.into()), handle.index.into(), hash_of) {
+            self.known.remove(handle);
+        }
+    }
+}
+
+impl Seat {
+    fn hint(&self, address_of: impl Fn(&NodeId, Addr) -> Addr) -> GroupHint {
+        let mut contacts = Vec::new();
+        let live = super::descriptor::live(&self.members);
+        for member in live.take(CONTACTS_MAX) {
+            let _ = contacts.push((member.id, address_of(&member.id, member.addr)));
+        }
+        let free = self.free_log2();
+        GroupHint { id: self.id, seat: self.size, wanted: self.wanted, live: self.live() as u8, free, contacts }
+    }
+}
+
+impl Node<'_> {
+    /// A group as told to others: ours or a known one. Our own address is left unspecified: the receiver sees it.
+    pub(crate) fn hint(&self, group: &GroupId) -> Option<GroupHint> {
+        let me = self.env.me;
+        if let Some(seat) = self.groups.seat_of(group).and_then(|handle| self.groups.seats.get(handle)) {
+            let mut hint = seat.hint(|id, told| if *id == me { Addr::default() } else { self.address_of(id, told) });
+            // We answer for the group ourselves: nobody is a better contact.
+            if !hint.contacts.iter().any(|(id, _)| *id == me) {
+                hint.contacts.pop();
+                let _ = hint.contacts.insert(0, (me, Addr::default()));
+            }
+            return Some(hint);
+        }
+        let known = self.groups.known.get(self.groups.find(&self.env, group)?)?;
+        Some(known.hint.clone())
+    }
+
+    /// Takes what somebody told of a group. Contacts without an address are kept only if we know their address.
+    pub(crate) fn learn_hint(&mut self, hint: &GroupHint) {
+        let sane = hint.seat < SIZES as u8 && (1..=8).contains(&hint.wanted) && usize::from(hint.live) <= MEMBERS_MAX;
+        if !sane || self.groups.seat_of(&hint.id).is_some() {
+            return;
+        }
+        let mut hint = hint.clone();
+        for contact in &mut hint.contacts {
+            contact.1 = self.address_of(&contact.0, contact.1);
+        }
+        let me = self.env.me;
+        hint.contacts.retain(|(id, addr)| *id != me && addr.is_unicast());
+        if !hint.contacts.is_empty() {
+            self.groups.learn(&mut self.env, &hint);
+        }
+    }
+
+    /// Up to 3 groups to be told in an exchange: ours first, then random known ones.
+    pub(crate) fn hints_to_tell(&mut self) -> Vec<GroupHint, 3> {
+        let mut groups: Vec<GroupId, 3> = Vec::new();
+        for pick in 0..6u32 {
+            let own = pick < 2;
+            let (used, rng) =
+                (if own { self.groups.seats.used() } else { self.groups.known.used() }, &mut self.env.rng);
+            let at = rng.below(used.into()) as u16;
+            let group = if own {
+                let seat = self.groups.seats.handle_at(at).and_then(|h| self.groups.seats.get(h));
+                seat.filter(|seat| seat.phase == super::Phase::Member).map(|seat| seat.id)
+            } else {
+                self.groups.known.handle_at(at).and_then(|h| self.groups.known.get(h)).map(|known| known.hint.id)
+            };
+            if let Some(group) = group.filter(|group| !groups.contains(group)) {
+                let _ = groups.push(group);
+            }
+        }
+        groups.iter().filter_map(|group| self.hint(group)).collect()
+    }
+
+    /// Live members of a group other than us, and where they are: all of ours, the contacts of a known one.
+    pub(crate) fn group_contacts(&self, group: &GroupId) -> Vec<(NodeId, Addr), MEMBERS_MAX> {
+        if let Some(seat) = self.groups.seat_of(group).and_then(|handle| self.groups.seats.get(handle)) {
+            let others = super::descriptor::live(&seat.members).filter(|m| m.id != self.env.me);
+            return others.map(|m| (m.id, self.address_of(&m.id, m.addr))).collect();
+        }
+        let known = self.groups.find(&self.env, group).and_then(|handle| self.groups.known.get(handle));
+        known.map(|known| known.hint.contacts.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// A contact was found dead or not to be a member: it is not asked again for this group. A group without contacts
+    /// is forgotten: it is told again by whoever is in it.
+    pub(crate) fn group_contact_lost(&mut self, group: &GroupId, id: &NodeId) {
+        let Some(handle) = self.groups.find(&self.env, group) else { return };
+        let Some(known) = self.groups.known.get_mut(handle) else { return };
+        known.hint.contacts.retain(|contact| contact.0 != *id);
+        if known.hint.contacts.is_empty() {
+            self.groups.forget(&self.env, group);
+        }
+    }
+
+    /// Whether more groups of a size may be founded: seats for repair must stay free (PROTOCOL §5.5). Every host with room
+    /// for such a seat counts as one seat; a network's first group is always allowed.
+    pub(super) fn may_found(&self, seat: u8) -> bool {
+        if self.groups.len() == 0 {
+            return true;
+        }
+        let room = super::log2(seat_blocks(seat).into());
+        let (mut hosts, mut with_room) = (0usize, 0usize);
+        for facts in self.hosts.facts_heard() {
+            hosts += 1;
+            with_room += usize::from(facts.free >= room);
+        }
+        hosts == 0 || with_room >= (hosts / 10).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn s6_2_small_items_spread_evenly_and_large_ones_by_size() {
+        let mut rng = Rng::new([1; 16]);
+        let groups: Vec<(GroupId, u8), 8> = (0..8u8)
+            .map(|i| {
+                let mut id = [0; 16];
+                rng.fill(&mut id);
+                (GroupId(id), if i < 4 { 2 } else { 3 })
+            })
+            .collect();
+        let mut wins = [0u32; 8];
+        for _ in 0..20_000 {
+            let mut key = [0; 32];
+            rng.fill(&mut key);
+            let best = (0..8).max_by_key(|i| score(&Key(key), Class::Large, &groups[*i].0, groups[*i].1)).unwrap();
+            wins[best] += 1;
+        }
+        let (light, heavy): (u32, u32) = (wins[..4].iter().sum(), wins[4..].iter().sum());
+        // Weights 1 to 8: the heavy ones should win 8/9 of the keys.
+        assert!((16_800..18_700).contains(&heavy), "{light} {heavy}");
+        assert!(wins[4..].iter().all(|w| (3_700..5_200).contains(w)), "{wins:?}");
+    }
+
+    #[test]
+    fn s6_2_an_items_own_class_comes_first() {
+        let key = Key([3; 32]);
+        for i in 0..100u8 {
+            let (a, b) = (GroupId([i; 16]), GroupId([i ^ 0x55; 16]));
+            assert!(score(&key, Class::Small, &a, 1) > score(&key, Class::Small, &b, 2));
+            assert!(score(&key, Class::Large, &a, 2) > score(&key, Class::Large, &b, 1));
+        }
+    }
+}

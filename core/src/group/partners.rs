@@ -1,0 +1,488 @@
+//! Who is alive: beats, doubt, probes, verdicts (PROTOCOL §5.7).
+
+use heapless::Vec;
+
+use super::descriptor::{live, live_entry};
+use super::{Digest, Notice, Phase};
+use crate::addr::Addr;
+use crate::id::NodeId;
+use crate::node::{Node, PeerId, Timer, Wrote};
+use crate::table::Handle;
+use crate::time::Instant;
+use crate::wire::{BEAT_GROUPS_MAX, BeatGroup, MemberState, Message, Writer};
+
+/// Milliseconds by which a beat may be late, besides what the path's jitter explains.
+const SLACK_MS: u32 = 60;
+/// Milliseconds between two rounds of probes, at the least.
+const PROBE_STEP_MS: u32 = 40;
+/// Milliseconds for a partner with which there is no session yet to get one.
+const CONNECT_MS: u32 = 2_500;
+/// Fellow members asked to probe for us.
+const HELPERS: usize = 2;
+
+/// A node with which we share a group.
+#[derive(Debug)]
+pub struct Partner {
+    id: NodeId,
+    peer: Option<PeerId>,
+    addr: Addr,
+    /// The last sign of life.
+    heard: Instant,
+    next_beat: Instant,
+    /// Its beat interval, as it said.
+    interval_ms: u16,
+    /// Missed beats, in 1/1000, smoothed over about 16 beats.
+    loss: u16,
+    /// Whether the current interval is counted in `loss` already.
+    missed: bool,
+    /// Which shared group the next beat starts with.
+    turn: u8,
+    doubt: Option<Doubt>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: Instant,
+    rounds: u8,
+    next: Instant,
+}
+
+/// Rounds of probes needed to be wrong in less than 1 of 10,000 doubts, by loss: the least n with (1 − (1 − l)²)ⁿ ≤ 10⁻⁴.
+fn rounds(loss: u16, least: u8) -> u8 {
+    let needed = match loss {
+        0..20 => 3,
+        20..60 => 5,
+        60..120 => 7,
+        120..220 => 9,
+        220..320 => 14,
+        _ => 21,
+    };
+    least.max(needed)
+}
+
+impl Partner {
+    /// Milliseconds of silence that raise a doubt.
+    fn patience_ms(&self, jitter_ms: u32) -> u32 {
+        // One missed beat, or two where more than a fifth is lost.
+        let beats = if self.loss > 200 { 2 } else { 1 };
+        u32::from(self.interval_ms) * beats + SLACK_MS + jitter_ms
+    }
+}
+
+impl Node<'_> {
+    fn partner(&self, id: &NodeId) -> Option<Handle> {
+        self.groups.partners.iter().find(|(_, p)| p.id == *id).map(|(handle, _)| handle)
+    }
+
+    /// Partners that are believed alive, without a doubt.
+    pub(super) fn partners_alive(&self) -> Vec<NodeId, 16> {
+        let sure = self.groups.partners.iter().filter(|(_, p)| p.doubt.is_none() && p.peer.is_some());
+        sure.take(16).map(|(_, p)| p.id).collect()
+    }
+
+    /// Begins to exchange beats with a node, unless we do already.
+    pub(super) fn partner_add(&mut self, id: &NodeId, addr: Addr) {
+        if self.partner(id).is_some() {
+            return;
+        }
+        let now = self.env.now;
+        let interval_ms = self.env.config.beat_ms.min(u32::from(u16::MAX)) as u16;
+        let next_beat = now.plus_ms(self.env.rng.below(u32::from(interval_ms)));
+        let partner = Partner {
+            id: *id,
+            peer: None,
+            addr,
+            heard: now.plus_ms(CONNECT_MS.saturating_sub(u32::from(interval_ms))),
+            next_beat,
+            interval_ms,
+            loss: 0,
+            missed: false,
+            turn: 0,
+            doubt: None,
+        };
+        if self.groups.partners.insert(partner).is_ok() {
+            self.partner_connect(id);
+            self.beat_soon(next_beat);
+        } else {
+            self.env.counters.peers_refused += 1;
+        }
+    }
+
+    fn partner_connect(&mut self, id: &NodeId) {
+        let Some(handle) = self.partner(id) else { return };
+        let Some((held, addr)) = self.groups.partners.get(handle).map(|p| (p.peer, p.addr)) else { return };
+        if held.is_some() {
+            return;
+        }
+        let peer = self.dial(id, addr.is_unicast().then_some(addr));
+        if let Some(peer) = peer {
+            self.hold(peer);
+        }
+        if let Some(partner) = self.groups.partners.get_mut(handle) {
+            partner.peer = peer;
+        }
+    }
+
+    /// Ends the beats with a node that is in none of our groups any more.
+    pub(super) fn partner_drop_unless_needed(&mut self, id: &NodeId) {
+        let shared = |seat: &super::Seat| seat.phase == Phase::Member && live_entry(&seat.members, id).is_some();
+        if self.groups.seats.iter().any(|(_, seat)| shared(seat)) {
+            return;
+        }
+        if let Some(partner) = self.partner(id).and_then(|handle| self.groups.partners.remove(handle))
+            && let Some(peer) = partner.peer
+        {
+            self.release(peer);
+        }
+    }
+
+    fn beat_soon(&mut self, at: Instant) {
+        if at < self.groups.beat_at || self.env.timers.get(Timer::Beat).is_none() {
+            self.groups.beat_at = at;
+            self.env.timers.set(Timer::Beat, at);
+        }
+    }
+
+    /// What the path to a peer explains of a beat's lateness, and the least time between two probes, in ms.
+    fn path_times(&self, peer: Option<PeerId>) -> (u32, u32) {
+        match peer.and_then(|peer| self.peers.get(peer)).map(|p| (p.rtt_us / 1000, p.rtt_var_us / 1000)) {
+            Some((0, 0)) | None => (0, 2 * PROBE_STEP_MS),
+            Some((rtt, var)) => (rtt + 4 * var, (rtt + 4 * var + 5).max(PROBE_STEP_MS)),
+        }
+    }
+
+    pub(crate) fn beat_timeout(&mut self) {
+        let now = self.env.now;
+        let beat_ms = self.env.config.beat_ms;
+        // Our own slowness is nobody else's silence (§5.7).
+        let stalled = now.ms_since(self.groups.beat_at) > (beat_ms / 2).max(200);
+        let mut first = Instant::NEVER;
+        for index in 0..self.groups.partners.used() {
+            let Some(handle) = self.groups.partners.handle_at(index) else { continue };
+            let Some(partner) = self.groups.partners.get_mut(handle) else { continue };
+            let peer = partner.peer.and_then(|peer| self.peers.get(peer)).filter(|peer| peer.up);
+            if let Some(peer) = peer {
+                partner.heard = partner.heard.max(peer.last_heard);
+            }
+            if stalled {
+                let interval = u64::from(partner.interval_ms) * 1000;
+                partner.heard = partner.heard.max(Instant::from_micros(now.as_micros().saturating_sub(interval)));
+            }
+            let up = peer.is_some();
+            let (id, peer) = (partner.id, partner.peer);
+            if now >= partner.next_beat {
+                partner.next_beat = partner.next_beat.plus_ms(beat_ms).max(now.plus_ms(beat_ms / 2));
+                if let (true, Some(peer)) = (up, peer)
+                    && self.tell(peer, Notice::Beat)
+                {
+                    self.env.counters.beats_out += 1;
+                }
+                if peer.is_none() {
+                    self.partner_connect(&id);
+                }
+            }
+            if let Some(next) = self.doubt_step(handle) {
+                first = first.min(next);
+            }
+        }
+        if first < Instant::NEVER {
+            self.groups.beat_at = first;
+            self.env.timers.set(Timer::Beat, first);
+        } else {
+            self.groups.beat_at = Instant::NEVER;
+        }
+    }
+
+    /// Doubts, probes or judges a partner as its silence demands; returns when to look again, `None` when it is gone.
+    fn doubt_step(&mut self, handle: Handle) -> Option<Instant> {
+        let now = self.env.now;
+        let peer = self.groups.partners.get(handle)?.peer;
+        let (jitter_ms, step_ms) = self.path_times(peer);
+        let least = self.env.config.probes;
+        let partner = self.groups.partners.get_mut(handle)?;
+        let silent_at = partner.heard.plus_ms(partner.patience_ms(jitter_ms));
+        let Some(doubt) = partner.doubt else {
+            if partner.missed && now < silent_at {
+                partner.missed = false;
+            }
+            if now < silent_at {
+                return Some(silent_at.min(partner.next_beat));
+            }
+            partner.missed = true;
+            partner.loss += (1000 - partner.loss) / 16;
+            self.env.counters.doubts += 1;
+            return self.doubt(handle);
+        };
+        if partner.heard > doubt.since {
+            partner.doubt = None;
+            self.env.counters.doubts_cleared += 1;
+            return Some(partner.heard.plus_ms(partner.patience_ms(jitter_ms)).min(partner.next_beat).max(now));
+        }
+        if now < doubt.next {
+            return Some(doubt.next);
+        }
+        if doubt.rounds >= rounds(partner.loss, least) {
+            let id = partner.id;
+            self.verdict(&id);
+            return None;
+        }
+        let next = now.plus_ms(step_ms);
+        partner.doubt = Some(Doubt { rounds: doubt.rounds + 1, next, ..doubt });
+        self.probe(handle, false);
+        Some(next)
+    }
+
+    /// Begins to doubt a partner. Returns when to look again.
+    fn doubt(&mut self, handle: Handle) -> Option<Instant> {
+        let now = self.env.now;
+        let (_, step_ms) = self.path_times(self.groups.partners.get(handle)?.peer);
+        let partner = self.groups.partners.get_mut(handle)?;
+        let next = now.plus_ms(step_ms);
+        partner.doubt = Some(Doubt { since: now, rounds: 1, next });
+        self.probe(handle, true);
+        self.beat_soon(next);
+        Some(next)
+    }
+
+    /// Asks a partner whether it lives; in the first round also through others.
+    fn probe(&mut self, handle: Handle, first: bool) {
+        let Some((id, peer)) = self.groups.partners.get(handle).map(|p| (p.id, p.peer)) else { return };
+        let token = self.env.rng.next_u32();
+        match peer {
+            Some(peer) => {
+                if self.tell(peer, Notice::Probe(token)) {
+                    self.env.counters.probes_out += 1;
+                }
+            }
+            None => self.partner_connect(&id),
+        }
+        if !first {
+            return;
+        }
+        let mut helpers: Vec<PeerId, HELPERS> = Vec::new();
+        for (_, seat) in self.groups.seats.iter().filter(|(_, seat)| live_entry(&seat.members, &id).is_some()) {
+            for member in live(&seat.members).filter(|m| m.id != id && m.id != self.env.me) {
+                if let Some(peer) = self.peer_of(&member.id).filter(|peer| !helpers.contains(peer)) {
+                    let _ = helpers.push(peer);
+                }
+            }
+        }
+        for helper in helpers {
+            if self.tell(helper, Notice::ProbeFor(id)) {
+                self.env.counters.probes_out += 1;
+            }
+        }
+    }
+
+    /// A partner is dead, as far as we can tell: its groups go on without it.
+    fn verdict(&mut self, id: &NodeId) {
+        crate::log::debug!("{:?} is dead", id);
+        self.env.counters.deaths += 1;
+        if let Some(partner) = self.partner(id).and_then(|handle| self.groups.partners.remove(handle))
+            && let Some(peer) = partner.peer
+        {
+            self.release(peer);
+            self.end_peer(peer, true);
+        }
+        self.hosts_peer_dead(id);
+        for index in 0..self.groups.seats.used() {
+            let Some(handle) = self.groups.seats.handle_at(index) else { continue };
+            let Some(seat) = self.groups.seats.get(handle).filter(|seat| seat.phase == Phase::Member) else { continue };
+            if live_entry(&seat.members, id).is_none() {
+                continue;
+            }
+            let others: Vec<NodeId, 12> = live(&seat.members).filter(|m| m.id != *id).map(|m| m.id).collect();
+            self.member_becomes(handle, id, MemberState::Dead);
+            // What killed one may have killed others: look now, not at the next beat (§5.7).
+            for other in others {
+                if let Some(partner) = self.partner(&other)
+                    && self
+                        .groups
+                        .partners
+                        .get(partner)
+                        .is_some_and(|p| p.doubt.is_none() && self.env.now.ms_since(p.heard) > SLACK_MS + PROBE_STEP_MS)
+                {
+                    self.doubt(partner);
+                }
+            }
+        }
+    }
+
+    pub(super) fn beat(&mut self, peer: PeerId, id: NodeId, interval_ms: u16, groups: &[BeatGroup]) {
+        let now = self.env.now;
+        if let Some(handle) = self.partner(&id)
+            && let Some(partner) = self.groups.partners.get_mut(handle)
+        {
+            partner.interval_ms = interval_ms.clamp(50, 60_000);
+            partner.heard = partner.heard.max(now);
+            partner.loss -= partner.loss / 16;
+            if partner.peer != Some(peer) {
+                let old = partner.peer.replace(peer);
+                self.hold(peer);
+                if let Some(old) = old {
+                    self.release(old);
+                }
+            }
+        }
+        for told in groups {
+            let Some(handle) = self.groups.seat_by_prefix(told.group) else {
+                self.tell(peer, Notice::NotMember(told.group));
+                continue;
+            };
+            let Some(seat) = self.groups.seats.get_mut(handle) else { continue };
+            let member = live_entry(&seat.members, &id).is_some();
+            if member {
+                let BeatGroup { epoch, count, fingerprint, .. } = *told;
+                let digest = Digest { id, epoch, count, fingerprint, at: now };
+                match seat.digests.iter_mut().find(|d| d.id == id) {
+                    Some(old) => *old = digest,
+                    None => drop(seat.digests.push(digest)),
+                }
+            }
+            if !member || seat.epoch != told.epoch {
+                self.tell(peer, Notice::Group(handle));
+            }
+            if member {
+                self.sync_consider(handle, id);
+                self.trim_consider(handle);
+            }
+        }
+    }
+
+    pub(super) fn write_beat(&mut self, peer: PeerId, writer: &mut Writer<'_>) -> Wrote {
+        let Some(id) = self.peers.get(peer).map(|p| p.id) else { return Wrote::Done };
+        let Some(partner) = self.partner(&id) else { return Wrote::Done };
+        let turn = self.groups.partners.get(partner).map_or(0, |p| usize::from(p.turn));
+        let shared = || {
+            let member = |seat: &super::Seat| seat.phase == Phase::Member && live_entry(&seat.members, &id).is_some();
+            self.groups.seats.iter().map(|(_, seat)| seat).filter(move |seat| member(seat))
+        };
+        let all = shared().count();
+        let from = if all > BEAT_GROUPS_MAX { turn % all } else { 0 };
+        let in_turn = shared().skip(from).chain(shared().take(from));
+        let groups: Vec<BeatGroup, BEAT_GROUPS_MAX> = in_turn
+            .take(BEAT_GROUPS_MAX)
+            .map(|seat| BeatGroup {
+                group: seat.prefix(),
+                epoch: seat.epoch,
+                count: seat.set.complete,
+                fingerprint: seat.set.fingerprint,
+            })
+            .collect();
+        let interval_ms = self.env.config.beat_ms.min(u32::from(u16::MAX)) as u16;
+        if !writer.message(&Message::Beat { interval_ms, groups }) {
+            return Wrote::NoRoom;
+        }
+        if let Some(partner) = self.groups.partners.get_mut(partner) {
+            partner.turn = ((from + BEAT_GROUPS_MAX) % all.max(1)) as u8;
+        }
+        Wrote::Done
+    }
+
+    /// Somebody answered a probe, of ours or on behalf of somebody else.
+    pub(super) fn probe_acked(&mut self, id: NodeId) {
+        let now = self.env.now;
+        if let Some(handle) = self.partner(&id)
+            && let Some(partner) = self.groups.partners.get_mut(handle)
+        {
+            partner.heard = partner.heard.max(now);
+        }
+        for at in (0..self.groups.asked.len()).rev() {
+            let (asker, whom, until) = self.groups.asked[at];
+            if whom == id || until < now {
+                self.groups.asked.swap_remove(at);
+            }
+            if whom == id {
+                self.tell(asker, Notice::Alive(id));
+            }
+        }
+    }
+
+    /// A fellow member doubts somebody and asks us to look.
+    pub(super) fn probe_for(&mut self, asker: PeerId, whom: NodeId) {
+        let now = self.env.now;
+        // Only about fellow members: nobody makes us probe others.
+        let Some(partner) = self.partner(&whom) else { return };
+        let Some(peer) = self.peer_of(&whom) else { return };
+        if self.peers.get(peer).is_some_and(|p| p.up && now.ms_since(p.last_heard) < PROBE_STEP_MS) {
+            self.tell(asker, Notice::Alive(whom));
+            return;
+        }
+        self.groups.asked.retain(|(_, _, until)| *until > now);
+        if self.groups.asked.push((asker, whom, now.plus_ms(1_000))).is_ok() {
+            // Doubt is catching: what a fellow misses, we look for at once.
+            if self.groups.partners.get(partner).is_some_and(|p| p.doubt.is_none()) {
+                self.doubt(partner);
+            } else {
+                self.probe(partner, false);
+            }
+        }
+    }
+
+    /// A fellow member tells that somebody we doubt is alive.
+    pub(super) fn alive(&mut self, from: NodeId, whom: NodeId) {
+        let fellow = self.partner(&from).is_some();
+        if let Some(handle) = self.partner(&whom).filter(|_| fellow)
+            && let Some(partner) = self.groups.partners.get_mut(handle)
+            && partner.doubt.is_some()
+        {
+            partner.heard = self.env.now;
+        }
+    }
+
+    pub(crate) fn groups_peer_up(&mut self, peer: PeerId) {
+        let Some(id) = self.peers.get(peer).map(|p| p.id) else { return };
+        let now = self.env.now;
+        if let Some(handle) = self.partner(&id) {
+            if let Some(partner) = self.groups.partners.get_mut(handle) {
+                partner.heard = now;
+                if partner.peer.is_none() {
+                    partner.peer = Some(peer);
+                    self.hold(peer);
+                }
+            }
+            self.tell(peer, Notice::Beat);
+            self.beat_soon(now.plus_ms(self.env.config.beat_ms));
+        }
+        // Whoever is new hears of our groups; and may be the recruit that a cold one waits for.
+        for index in 0..self.groups.seats.used() {
+            let Some(handle) = self.groups.seats.handle_at(index) else { continue };
+            let Some(seat) = self.groups.seats.get(handle).filter(|seat| seat.phase == Phase::Member) else { continue };
+            let (group, cold, member) = (seat.id, seat.cold_since.is_some(), live_entry(&seat.members, &id).is_some());
+            if !member && index < 3 {
+                self.tell(peer, Notice::Hint(group));
+            }
+            if cold && !member {
+                self.env.timers.set_earlier(Timer::Seat(index), now.plus_ms(100));
+            }
+        }
+    }
+
+    pub(crate) fn groups_peer_down(&mut self, peer: PeerId, id: &NodeId) {
+        self.groups.asked.retain(|(asker, _, _)| *asker != peer);
+        let Some(handle) = self.partner(id) else { return };
+        if let Some(partner) = self.groups.partners.get_mut(handle) {
+            partner.peer = None;
+            if partner.doubt.is_none() {
+                self.env.counters.doubts += 1;
+                self.doubt(handle);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_7_more_loss_takes_more_probes() {
+        for (loss, n) in [(0u16, 3), (50, 5), (100, 7), (200, 9), (300, 14), (400, 21)] {
+            assert_eq!(rounds(loss, 1), n);
+            // The chance that all rounds fail though the partner lives.
+            let l = f64::from(loss) / 1000.0;
+            assert!((1.0 - (1.0 - l) * (1.0 - l)).powi(n.into()) <= 1.3e-4, "{loss}");
+        }
+        assert_eq!(rounds(0, 6), 6);
+    }
+}

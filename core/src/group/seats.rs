@@ -1,0 +1,524 @@
+//! Our seats: how storage is split, founding, joining, and what follows when a membership changes (PROTOCOL §5.1–5.3, §5.5).
+
+use heapless::Vec;
+
+use super::descriptor::{self, Members, live, live_entry, merge_entry};
+use super::{Groups, Notice, Phase, SIZES, Seat, log2, seat_blocks};
+use crate::addr::Addr;
+use crate::content::{Content, ItemInfo, ItemSet};
+use crate::exchange::{Body, Served, Status};
+use crate::id::{GroupId, Key, NodeId};
+use crate::node::{Env, Event, Node, PeerId, Refused, SeatId, Timer};
+use crate::retrieve::OpOwner;
+use crate::table::Handle;
+use crate::time::Instant;
+use crate::wire::{Descriptor, GroupHint, MemberEntry, MemberState, Writer};
+
+/// Milliseconds for which a seat is kept for a group that may admit us.
+const PROMISE_MS: u32 = 3_000;
+/// The longest random wait before founding, in milliseconds: time to hear of somebody else's group.
+const FOUNDING_WAIT_MS: u32 = 1_000;
+/// Milliseconds between looks at leases.
+const UPKEEP_MS: u32 = 1_000;
+/// Items looked at per upkeep.
+const UPKEEP_ITEMS: u32 = 256;
+
+/// A seat promised to a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promise {
+    pub group: GroupId,
+    pub size: u8,
+    pub until: Instant,
+}
+
+/// A founding that waits, and the puts that wait for it.
+#[derive(Debug)]
+pub(crate) struct Founding {
+    at: Instant,
+    waiting: Vec<OpOwner, 16>,
+}
+
+/// Whether a group has as many live members as wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum GroupState {
+    /// Fewer: the group recruits.
+    Cold,
+    /// Just as many.
+    Goldilocks,
+    /// More: the surplus leaves once the others proved that they hold everything.
+    Hot,
+}
+
+/// A group that we are in, for people and programs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupInfo {
+    /// Our seat in it.
+    pub seat: SeatId,
+    /// The group.
+    pub id: GroupId,
+    /// Cold, goldilocks or hot.
+    pub state: GroupState,
+    /// Its live members, we included.
+    pub members: Vec<NodeId, { crate::wire::MEMBERS_MAX }>,
+    /// Live members wanted.
+    pub wanted: u8,
+    /// Complete items held here.
+    pub items: u32,
+    /// Bytes of all items here.
+    pub bytes: u64,
+    /// Bytes that still fit.
+    pub free: u64,
+    /// Other live members whose item set was the same as ours at their last beat.
+    pub agreeing: u8,
+}
+
+/// Splits blocks of storage into at most `seats` seats: some small ones for small items, the rest in few large ones.
+pub(crate) fn plan(blocks: u32, seats: usize) -> [u8; SIZES] {
+    let mut plan = [0u8; SIZES];
+    let (mut blocks, mut left) = (blocks, seats.min(64) as u32);
+    let (most, total) = ((left / 4).max(1), blocks);
+    let mut take = |plan: &mut [u8; SIZES], size: usize, most: u32, share: u32, blocks: &mut u32| {
+        let n = most.min(share / seat_blocks(size as u8)).min(left);
+        plan[size] += n as u8;
+        left -= n;
+        *blocks -= n * seat_blocks(size as u8);
+    };
+    // Small seats get up to a quarter of the seats each, and an eighth of the blocks: but one of them, if it fits at all.
+    take(&mut plan, 0, most, (total / 8).max(8).min(total), &mut blocks);
+    take(&mut plan, 1, most, total / 8, &mut blocks);
+    take(&mut plan, 2, most / 2, total / 4, &mut blocks);
+    for size in (0..SIZES).rev() {
+        // At least four seats of a size, so that one group is not all a node has; the smallest sizes take what is left.
+        let share = if size > 0 && blocks / seat_blocks(size as u8) < 4 && size > 2 { 0 } else { blocks };
+        take(&mut plan, size, 64, share, &mut blocks);
+    }
+    plan
+}
+
+impl Groups<'_> {
+    fn seats_taken(&self, size: u8, now: Instant) -> usize {
+        let taken = self.seats.iter().filter(|(_, seat)| seat.size == size).count();
+        taken + self.promises.iter().filter(|p| p.size == size && p.until > now).count()
+    }
+
+    /// Seats of this size that are free.
+    pub(super) fn seats_free(&self, size: u8, now: Instant) -> usize {
+        let planned = self.plan.get(size as usize).map_or(0, |n| usize::from(*n));
+        planned.saturating_sub(self.seats_taken(size, now)).min(self.seats.limit() - self.seats.len())
+    }
+
+    /// Keeps a seat for a group for a moment. False when none is free, or too many are promised.
+    pub(super) fn promise(&mut self, group: &GroupId, size: u8, now: Instant) -> bool {
+        self.promises.retain(|p| p.until > now && p.group != *group);
+        let until = now.plus_ms(PROMISE_MS);
+        self.seats_free(size, now) > 0 && self.promises.push(Promise { group: *group, size, until }).is_ok()
+    }
+}
+
+impl Node<'_> {
+    pub(crate) fn groups_begin(&mut self) {
+        self.groups.plan = plan(self.env.config.storage_blocks, self.env.limits.seats);
+        self.env.timers.set(Timer::Upkeep, self.env.now.plus_ms(UPKEEP_MS));
+    }
+
+    /// Blocks of the largest free seat.
+    pub(crate) fn free_blocks(&self) -> u32 {
+        let free = (0..SIZES as u8).rev().find(|size| self.groups.seats_free(*size, self.env.now) > 0);
+        free.map_or(0, seat_blocks)
+    }
+
+    /// Whether we have nothing but seats of the smallest size.
+    pub(crate) fn only_small_seats(&self) -> bool {
+        self.groups.plan[0] > 0 && self.groups.plan[1..].iter().all(|n| *n == 0)
+    }
+
+    /// The groups that we are in.
+    pub fn groups(&self) -> impl Iterator<Item = GroupInfo> {
+        let seats = self.groups.seats.iter().filter(|(_, seat)| seat.phase == Phase::Member);
+        seats.map(|(handle, seat)| GroupInfo {
+            seat: SeatId(handle),
+            id: seat.id,
+            state: seat.state(),
+            members: live(&seat.members).map(|m| m.id).collect(),
+            wanted: seat.wanted,
+            items: seat.set.complete,
+            bytes: seat.set.bytes,
+            free: seat.free_bytes(),
+            agreeing: seat.agreeing() as u8,
+        })
+    }
+
+    /// Groups known, ours included.
+    pub fn groups_known(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Items held here, incomplete ones included.
+    pub fn items_held(&self) -> usize {
+        self.content.len()
+    }
+
+    /// Founds a group with seats of size `seat` (8 · 8^seat blocks), by ourselves or, if we have no such seat free, by a
+    /// capable host. Several puts may wait for the same founding. Ends in `op_founded`.
+    pub(crate) fn found(&mut self, seat: u8, op: OpOwner) {
+        let wait = self.env.rng.below(FOUNDING_WAIT_MS);
+        let at = self.env.now.plus_ms(if self.groups.len() == 0 && self.hosts.len() == 0 { 0 } else { wait });
+        let Some(slot) = self.groups.founding.get_mut(seat as usize) else {
+            return self.op_founded(op, None);
+        };
+        let founding = slot.get_or_insert(Founding { at, waiting: Vec::new() });
+        if founding.waiting.push(op).is_err() {
+            self.op_founded(op, None);
+        } else {
+            let at = founding.at;
+            self.env.timers.set_earlier(Timer::Upkeep, at);
+        }
+    }
+
+    fn founding_due(&mut self, size: u8) {
+        let now = self.env.now;
+        let due = self.groups.founding[size as usize].take_if(|founding| founding.at <= now);
+        let Some(founding) = due else { return };
+        // Somebody else may have founded one meanwhile.
+        let other = self.groups.with_room(size);
+        let group = other.or_else(|| self.may_found(size).then(|| self.found_now(size)).flatten());
+        if group.is_some() {
+            for op in founding.waiting {
+                self.op_founded(op, group);
+            }
+            return;
+        }
+        // We have no seat for it: ask a host that has one.
+        let room = log2(seat_blocks(size).into());
+        let me = self.env.me;
+        let Node { hosts, env, .. } = self;
+        let willing = hosts.recruits(env, &[], false, &mut |id| *id == me);
+        let able = willing.iter().find(|id| hosts.get(env, id).is_some_and(|host| host.facts.free >= room)).copied();
+        let mut asked = false;
+        if let Some(peer) = able.and_then(|id| self.dial(&id, None)) {
+            for op in &founding.waiting {
+                let owner = crate::exchange::Owner::Op(*op);
+                asked |= self.ask(peer, crate::route::internal::FOUND, owner, 5_000, |w| w.value(&size)).is_some();
+            }
+        }
+        if !asked {
+            for op in founding.waiting {
+                self.op_founded(op, None);
+            }
+        }
+    }
+
+    fn found_now(&mut self, size: u8) -> Option<GroupId> {
+        if self.groups.leaving.is_some() || self.groups.seats_free(size, self.env.now) == 0 {
+            return None;
+        }
+        let random = self.env.secrets.next(self.env.crypto);
+        let mut id = GroupId::default();
+        id.0.copy_from_slice(&random[..16]);
+        let me = MemberEntry { id: self.env.me, incarnation: 1, state: MemberState::Live, addr: Addr::default() };
+        let mut members = Members::new();
+        merge_entry(&mut members, &me);
+        let writer = u32::from_le_bytes([random[16], random[17], random[18], random[19]]);
+        let wanted = self.env.config.replicas;
+        self.sit(Descriptor { id, seat: size, wanted, free: 0, version: 1, writer, members })?;
+        self.env.counters.groups_founded += 1;
+        Some(id)
+    }
+
+    /// A request to found a group: `size u8`; the answer is the group's hint.
+    pub(crate) fn serve_found(&mut self, _peer: PeerId, body: Body<'_>, reply: &mut Writer<'_>) -> Served {
+        let Some(size) = self.decode::<u8>(body).filter(|size| *size < SIZES as u8) else {
+            return Served::Refuse(Status::Bad);
+        };
+        let group =
+            self.groups.with_room(size).or_else(|| self.may_found(size).then(|| self.found_now(size)).flatten());
+        let hint = group.and_then(|group| self.hint(&group));
+        if hint.is_some_and(|hint| reply.value(&hint)) { Served::Reply } else { Served::Refuse(Status::Busy) }
+    }
+
+    /// The answer to a request to found a group: learnt, then told to the put that waits.
+    pub(crate) fn founded_elsewhere(&mut self, op: OpOwner, hint: Option<GroupHint>) {
+        if let Some(hint) = &hint {
+            self.learn_hint(hint);
+        }
+        self.op_founded(op, hint.map(|hint| hint.id));
+    }
+
+    /// Takes a seat in a group. The descriptor must list us as live.
+    pub(super) fn sit(&mut self, descriptor: Descriptor) -> Option<Handle> {
+        let group = descriptor.id;
+        self.groups.promises.retain(|p| p.group != group);
+        let seat = Seat {
+            id: group,
+            size: descriptor.seat,
+            wanted: descriptor.wanted,
+            version: descriptor.version,
+            writer: descriptor.writer,
+            phase: Phase::Member,
+            epoch: [0; 4],
+            members: descriptor.members,
+            digests: Vec::new(),
+            set: ItemSet::default(),
+            cold_since: None,
+            hot_since: None,
+            recruit: Default::default(),
+            sync: Default::default(),
+        };
+        let handle = self.groups.seats.insert(seat).ok()?;
+        self.groups.forget(&self.env, &group);
+        self.env.counters.groups_joined += 1;
+        self.seat_changed(handle, true);
+        Some(handle)
+    }
+
+    /// What follows when the members of a seat's group have changed: partners, epoch, state, and telling others.
+    pub(super) fn seat_changed(&mut self, handle: Handle, tell: bool) {
+        let now = self.env.now;
+        let me = self.env.me;
+        let Some(seat) = self.groups.seats.get_mut(handle) else { return };
+        seat.epoch = descriptor::epoch(self.env.crypto, &seat.id, &seat.members);
+        let members = seat.members.clone();
+        seat.digests.retain(|digest| live_entry(&members, &digest.id).is_some());
+        let (count, wanted) = (seat.live(), usize::from(seat.wanted));
+        seat.cold_since = (count < wanted).then(|| seat.cold_since.unwrap_or(now));
+        seat.hot_since = (count > wanted).then(|| seat.hot_since.unwrap_or(now));
+        seat.recruit.settled(&members);
+        let group = seat.id;
+        for member in live(&members).filter(|m| m.id != me) {
+            self.partner_add(&member.id, member.addr);
+        }
+        for member in members.iter().filter(|m| m.state != MemberState::Live) {
+            self.partner_drop_unless_needed(&member.id);
+        }
+        if tell {
+            self.tell_members(handle, Notice::Group(handle));
+            self.tell_around(&group);
+        }
+        self.env.timers.set(Timer::Seat(handle.index), now);
+        self.env.event(Event::GroupChanged(SeatId(handle)));
+    }
+
+    /// Up to 4 random peers with a session.
+    fn random_peers(&mut self) -> Vec<PeerId, 4> {
+        let mut chosen = Vec::new();
+        // Reservoir sampling (Vitter 1985, algorithm R).
+        for (seen, (peer, _)) in self.peers.iter().filter(|(_, peer)| peer.up).enumerate() {
+            if chosen.push(peer).is_err() {
+                let at = self.env.rng.below(seen as u32 + 1) as usize;
+                if let Some(place) = chosen.get_mut(at) {
+                    *place = peer;
+                }
+            }
+        }
+        chosen
+    }
+
+    /// Tells a few hosts that are not in it of a group of ours.
+    fn tell_around(&mut self, group: &GroupId) {
+        let members = self.group_contacts(group);
+        let mut told = 0;
+        for peer in self.random_peers() {
+            let outside = self.peers.get(peer).is_some_and(|p| !members.iter().any(|(id, _)| *id == p.id));
+            if outside && told < 2 && self.tell(peer, Notice::Hint(*group)) {
+                told += 1;
+            }
+        }
+    }
+
+    /// Changes one member's entry, and what follows. Nothing happens when it is overruled.
+    pub(super) fn member_becomes(&mut self, handle: Handle, id: &NodeId, state: MemberState) {
+        let Some(seat) = self.groups.seats.get_mut(handle) else { return };
+        let Some(old) = live_entry(&seat.members, id).copied() else { return };
+        if merge_entry(&mut seat.members, &MemberEntry { state, ..old }) {
+            self.seat_changed(handle, true);
+        }
+    }
+
+    /// A descriptor that another node tells.
+    pub(super) fn descriptor(&mut self, peer: PeerId, from: NodeId, addr: Option<Addr>, mut told: Descriptor) {
+        if !descriptor::plausible(&told) {
+            self.env.counters.messages_unexpected += 1;
+            return;
+        }
+        if let (Some(own), Some(addr)) = (told.members.iter_mut().find(|m| m.id == from), addr) {
+            own.addr = addr;
+        }
+        let Some(handle) = self.groups.seat_of(&told.id) else {
+            if live_entry(&told.members, &self.env.me).is_some() {
+                self.tell(peer, Notice::NotMember([told.id.0[0], told.id.0[1], told.id.0[2], told.id.0[3]]));
+            }
+            return;
+        };
+        let me = self.env.me;
+        let Some(seat) = self.groups.seats.get_mut(handle) else { return };
+        let is_listed = |members: &[MemberEntry]| members.iter().any(|m| m.id == from);
+        if !is_listed(&seat.members) && !is_listed(&told.members) {
+            self.env.counters.messages_unexpected += 1;
+            return;
+        }
+        let mut changed = false;
+        for entry in &told.members {
+            changed |= merge_entry(&mut seat.members, entry);
+        }
+        if (told.version, told.writer) > (seat.version, seat.writer) {
+            (seat.version, seat.writer, seat.wanted) = (told.version, told.writer, told.wanted);
+            changed = true;
+        }
+        // We were taken for dead, wrongly: we are back (§5.3).
+        let mut back = false;
+        if let Some(own) = seat.members.iter_mut().find(|m| m.id == me)
+            && own.state != MemberState::Live
+        {
+            own.incarnation += 1;
+            own.state = MemberState::Live;
+            back = true;
+        }
+        let outdated = seat.members.iter().any(|m| !told.members.iter().any(|t| same(t, m)));
+        if changed || back {
+            // Whoever told it has told the others, too; only news of our own goes on.
+            self.seat_changed(handle, back);
+        }
+        if outdated && !back {
+            self.tell(peer, Notice::Group(handle));
+        }
+    }
+
+    pub(super) fn not_member(&mut self, from: NodeId, group: [u8; 4]) {
+        if let Some(handle) = self.groups.seat_by_prefix(group) {
+            self.member_becomes(handle, &from, MemberState::Left);
+        }
+    }
+
+    pub(crate) fn seat_timeout(&mut self, index: u16) {
+        let Some(handle) = self.groups.seats.handle_at(index) else { return };
+        if self.groups.seats.get(handle).is_some_and(|seat| seat.phase == Phase::Emptying) {
+            return self.empty(handle);
+        }
+        self.recruit_step(handle);
+        self.trim_step(handle);
+        self.sync_step(handle);
+    }
+
+    /// Makes an index entry in one of our seats for an item, which is then filled block by block with `item_stored`.
+    /// An item already held is kept as it is.
+    ///
+    /// # Errors
+    /// `Full`: the seat has no room. `Unknown`: there is no such seat. `Invalid`: no item can be like that.
+    pub(crate) fn item_begin(&mut self, seat: Handle, info: &ItemInfo) -> Result<(), Refused> {
+        if !info.plausible() {
+            return Err(Refused::Invalid);
+        }
+        let member = self.groups.seats.get_mut(seat).filter(|seat| seat.phase == Phase::Member);
+        let Some(member) = member else { return Err(Refused::Unknown) };
+        if self.content.get(&self.env, &info.key).is_some() {
+            return Ok(());
+        }
+        if member.free_bytes() < u64::from(info.bytes) || !self.content.insert(&self.env, &mut member.set, seat, info) {
+            self.env.counters.items_refused += 1;
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
+    /// A block of an item is stored now. Complete items count in the seat's fingerprint.
+    pub(crate) fn item_stored(&mut self, key: &Key, index: u8) {
+        if let Some(handle) = self.content.stored(&self.env, key, index)
+            && let Some(seat) = self.groups.seats.get_mut(handle)
+        {
+            Content::count(&mut seat.set, key);
+        }
+    }
+
+    /// Forgets an item and its bytes. False when the storage cannot take the order now: then nothing was changed.
+    pub(crate) fn item_remove(&mut self, seat: Handle, key: &Key) -> bool {
+        if self.storage.room() == 0 {
+            return false;
+        }
+        let Some(seat) = self.groups.seats.get_mut(seat) else { return false };
+        self.content.remove(&self.env, &mut seat.set, key) && self.storage.delete(&mut self.env, *key)
+    }
+
+    pub(crate) fn upkeep_timeout(&mut self) {
+        let now = self.env.now;
+        for size in 0..SIZES as u8 {
+            self.founding_due(size);
+        }
+        let (expired, next) = self.content.expired(self.env.seconds(), self.groups.expiry_at, UPKEEP_ITEMS);
+        self.groups.expiry_at = next;
+        if let Some((key, seat)) = expired {
+            self.item_remove(seat, &key);
+        }
+        self.groups.promises.retain(|p| p.until > now);
+        // An expired item may be followed by many more: then look again soon.
+        let wait = if expired.is_some() { UPKEEP_MS / 50 } else { UPKEEP_MS };
+        let busy = expired.is_some() || self.content.len() > 0;
+        let founding = self.groups.founding.iter().flatten().map(|f| f.at).min();
+        let at = now.plus_ms(if busy { wait } else { UPKEEP_MS * 30 });
+        self.env.timers.set(Timer::Upkeep, founding.map_or(at, |f| f.min(at)));
+    }
+}
+
+fn same(a: &MemberEntry, b: &MemberEntry) -> bool {
+    (a.id, a.incarnation, a.state) == (b.id, b.incarnation, b.state)
+}
+
+impl Groups<'_> {
+    /// A group with this seat size that is said to have room for a block: ours first.
+    fn with_room(&self, size: u8) -> Option<GroupId> {
+        let block = crate::wire::BLOCK as u64;
+        let ours = self.seats.iter().find(|(_, seat)| {
+            seat.phase == Phase::Member
+                && seat.size == size
+                && seat.free_bytes() >= block * u64::from(seat_blocks(size) / 8)
+        });
+        ours.map(|(_, seat)| seat.id)
+    }
+}
+
+impl Seat {
+    pub(super) fn state(&self) -> GroupState {
+        match self.live().cmp(&usize::from(self.wanted)) {
+            core::cmp::Ordering::Less => GroupState::Cold,
+            core::cmp::Ordering::Equal => GroupState::Goldilocks,
+            core::cmp::Ordering::Greater => GroupState::Hot,
+        }
+    }
+
+    /// Other live members that told of the same item set as ours, in this epoch.
+    pub(super) fn agreeing(&self) -> usize {
+        let same = |d: &&super::Digest| {
+            d.count == self.set.complete && d.fingerprint == self.set.fingerprint && d.epoch == self.epoch
+        };
+        self.digests.iter().filter(same).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(plan: &[u8; SIZES]) -> u32 {
+        plan.iter().enumerate().map(|(size, n)| u32::from(*n) * seat_blocks(size as u8)).sum()
+    }
+
+    #[test]
+    fn s5_1_a_tiny_node_has_one_small_seat() {
+        assert_eq!(plan(8, 1), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(plan(7, 1), [0; SIZES]);
+    }
+
+    #[test]
+    fn s5_1_storage_is_split_within_bounds() {
+        for total in [0, 8, 64, 100, 512, 1000, 4096, 65_536, 262_144, 10_000_000] {
+            for seats in [1, 4, 64] {
+                let plan = plan(total, seats);
+                assert!(blocks(&plan) <= total, "{total} {plan:?}");
+                assert!(plan.iter().map(|n| usize::from(*n)).sum::<usize>() <= seats, "{total} {plan:?}");
+            }
+        }
+        let gib = plan(262_144, 64);
+        assert!(blocks(&gib) > 262_144 * 9 / 10, "most of it is used: {gib:?}");
+        assert!(gib[0] >= 8 && gib[1] >= 8 && gib[2] >= 4, "{gib:?}");
+    }
+}
