@@ -30,7 +30,7 @@ impl fmt::Display for HostClass {
 }
 
 /// The facts as compared: bounded, so that one host's boast cannot move the means far.
-fn values(facts: &Facts) -> [u32; 3] {
+pub(super) fn values(facts: &Facts) -> [u32; 3] {
     [facts.uptime.min(32).into(), facts.free.min(40).into(), facts.hosts.min(17).into()]
 }
 

@@ -19,6 +19,8 @@ const STRETCH_MAX: u32 = 8;
 const DEADLINE_MS: u32 = 5_000;
 /// Milliseconds after which an exchange follows a host met for the first time, while few are known.
 const SOON_MS: u32 = 400;
+/// Milliseconds between exchanges while we have heard of hosts and met none.
+const ALONE_MS: u32 = 1_000;
 /// So many hosts are few, or a quarter of the table if that is less.
 const FEW: usize = 32;
 /// Random hosts among which one with a session is looked for.
@@ -64,6 +66,10 @@ impl Pace {
 }
 
 impl Hosts<'_> {
+    fn alone(&self) -> bool {
+        self.census.count(Standing::Met) == 0 && self.len() > 0
+    }
+
     fn few(&self) -> bool {
         self.len() < FEW.min(self.hosts.limit() / 4)
     }
@@ -106,7 +112,8 @@ impl Node<'_> {
     }
 
     pub(crate) fn exchange_timeout(&mut self) {
-        let interval = self.env.config.exchange_interval_ms.saturating_mul(self.hosts.pace.stretch);
+        let usual = self.env.config.exchange_interval_ms.saturating_mul(self.hosts.pace.stretch);
+        let interval = if self.hosts.alone() { usual.min(ALONE_MS) } else { usual };
         let next = self.env.rng.jitter_ms(interval);
         self.env.timers.set(Timer::Exchange, self.env.now.plus_ms(next));
         if let Some(id) = self.exchange_partner() {
@@ -145,10 +152,17 @@ impl Node<'_> {
                     self.hosts.pace.answered();
                 }
             }
-            Err(Failure::Deadline) if self.hosts.missed(&from) => self.hosts_peer_dead(&from),
-            // Whoever refuses is alive; of a peer that is gone the session tells.
+            Err(Failure::Deadline) if !self.heard_lately(&from) && self.hosts.missed(&from) => {
+                self.hosts_peer_dead(&from)
+            }
+            // Whoever refuses, or says other things, is alive; of a peer that is gone the session tells.
             Err(_) => {}
         }
+    }
+
+    fn heard_lately(&self, id: &NodeId) -> bool {
+        let peer = self.peer_of(id).and_then(|peer| self.peers.get(peer));
+        peer.is_some_and(|peer| peer.up && self.env.now.ms_since(peer.last_heard) < DEADLINE_MS)
     }
 
     pub(crate) fn serve_shuffle(&mut self, peer: PeerId, body: Body<'_>, reply: &mut Writer<'_>) -> Served {

@@ -105,13 +105,18 @@ impl Host {
         if self.up { 0 } else { now_s.saturating_sub(self.heard_s) }
     }
 
+    /// Known for long enough to be remembered when it vanishes.
+    fn well_known(&self) -> bool {
+        self.heard_s.saturating_sub(self.since_s) >= VANISH_AFTER_S
+    }
+
     /// How useful it is to know, among hosts of one class: larger is more. Being alive counts most, then proven
     /// reliability, then what it offers.
     fn worth(&self, now_s: u32) -> i32 {
         let age = 8 * bits(self.age_s(now_s));
         let contacts = i32::from(self.good.min(8)) * 4 - i32::from(self.missed.min(8)) * 16;
         let known = bits(self.heard_s.saturating_sub(self.since_s)) * 2;
-        let offers = i32::from(self.facts.uptime) + i32::from(self.facts.free) + i32::from(self.facts.hosts);
+        let offers = class::values(&self.facts).iter().sum::<u32>() as i32;
         let ambassador = if self.facts.flags & Facts::AMBASSADOR != 0 { 16 } else { 0 };
         let near = if self.rtt_ms == 0 { 0 } else { 8 - bits(self.rtt_ms.into()).min(8) };
         let up = if self.up { 64 } else { 0 };
@@ -201,10 +206,14 @@ impl<'m> Hosts<'m> {
         }
     }
 
-    /// Who told us of a host, and may introduce us.
+    /// Who told us of a host, and may introduce us, while it is known itself and not found dead.
     pub fn introducer(&self, _env: &Env<'_>, id: &NodeId) -> Option<NodeId> {
+        self.teller(id)
+    }
+
+    fn teller(&self, id: &NodeId) -> Option<NodeId> {
         let host = self.hosts.get(self.find(id)?)?;
-        self.hosts.get(host.told_by?).map(|teller| teller.id)
+        self.hosts.get(host.told_by?).filter(|teller| teller.standing != Standing::Vanished).map(|teller| teller.id)
     }
 
     fn find(&self, id: &NodeId) -> Option<Handle> {
@@ -307,17 +316,20 @@ impl<'m> Hosts<'m> {
         was != Standing::Met && standing == Standing::Met
     }
 
-    /// A host was not reached. It stays, as vanished, if it was known well or is the last one we have.
+    /// A host was not reached. It stays, as vanished, if it was known well or is the last one we have, or if it was met
+    /// and one of the few safe places for vanished hosts is free or held by one dialled in vain twice: when a network
+    /// splits, those that vanish last are the way back together.
     fn dead(&mut self, turn: &mut Turn<'_>, id: &NodeId) {
+        let now_s = turn.now_s;
         let Some(handle) = self.find(id) else { return };
         let Some(host) = self.hosts.get(handle) else { return };
-        let known_s = host.heard_s.saturating_sub(host.since_s);
-        let worth_it = (host.standing == Standing::Met && known_s >= VANISH_AFTER_S) || self.len() == 1;
-        let now_s = turn.now_s;
-        if host.standing != Standing::Vanished {
+        let (standing, well_known) = (host.standing, host.well_known());
+        let met = standing == Standing::Met;
+        let worth_it = self.len() == 1 || (met && (well_known || self.vanished_room(turn)));
+        if standing != Standing::Vanished {
             turn.counters.hosts_dead += 1;
         }
-        if host.standing == Standing::Vanished || worth_it {
+        if standing == Standing::Vanished || worth_it {
             self.change(handle, |host| {
                 host.standing = Standing::Vanished;
                 host.up = false;

@@ -3,6 +3,7 @@
 use super::{Host, Hosts, Standing, seconds};
 use crate::id::NodeId;
 use crate::node::{Node, Timer};
+use crate::rng::Rng;
 use crate::table::Handle;
 
 /// Bounds of the interval between two dials, in milliseconds. Each death found halves it, four living hosts in a row
@@ -60,14 +61,15 @@ impl Host {
 impl Hosts<'_> {
     /// Whom to dial next: out of a sample the living host without a session that was not heard for longest, or a
     /// vanished one whose time has come.
-    pub(super) fn to_refresh(&mut self, now_s: u32, rng: &mut crate::rng::Rng) -> Option<NodeId> {
+    pub(super) fn to_refresh(&mut self, now_s: u32, rng: &mut Rng) -> Option<NodeId> {
         self.refresh.vanished ^= true;
         let fresh_s = FRESH_INTERVALS * self.refresh.interval_ms / 1000;
         let mut vanished = || -> Option<Handle> {
             let due = |host: &Host| host.standing == Standing::Vanished && host.due(now_s);
             self.sample::<1>(rng, 1, due).first().copied()
         };
-        let first = if self.refresh.vanished || self.len() == 0 { vanished() } else { None };
+        let any = self.census.count(Standing::Vanished) > 0;
+        let first = if any && (self.refresh.vanished || self.len() == 0) { vanished() } else { None };
         let chosen = first.or_else(|| {
             let stale = |host: &Host| {
                 host.standing != Standing::Vanished && !host.up && host.age_s(now_s) >= fresh_s && host.tried_s < now_s

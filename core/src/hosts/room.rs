@@ -44,6 +44,17 @@ impl Hosts<'_> {
         self.census.count(Standing::Vanished) > self.vanished_safe()
     }
 
+    /// Whether a safe place for a vanished host is free, made so if it is held by one that was dialled in vain twice.
+    pub(super) fn vanished_room(&mut self, turn: &mut Turn<'_>) -> bool {
+        let count = self.census.count(Standing::Vanished);
+        if count < self.vanished_safe() {
+            return true;
+        }
+        let hopeless = |host: &Host| host.standing == Standing::Vanished && host.missed >= 2 && !host.well_known();
+        let given_up = if count == 0 { None } else { self.sample::<1>(turn.rng, 1, hopeless).first().copied() };
+        given_up.inspect(|handle| self.drop_host(*handle)).is_some()
+    }
+
     /// Room for somebody we heard of. A met host makes room only where met hosts have more than their three quarters.
     pub(super) fn room_for_heard(&self, turn: &mut Turn<'_>, host: &Host) -> Room {
         let heard = self.census.count(Standing::Heard);

@@ -9,7 +9,8 @@ use super::{Hosts, Standing, seconds};
 use crate::addr::Addr;
 use crate::exchange::Body;
 use crate::id::NodeId;
-use crate::node::{Env, Node};
+use crate::node::Node;
+use crate::rng::Rng;
 use crate::table::Handle;
 use crate::wire::{GroupHint, HostRecord, RECORDS_MAX, Writer};
 
@@ -73,9 +74,16 @@ fn encoded(value: &impl Serialize) -> usize {
 
 impl Hosts<'_> {
     /// Random hosts to tell `to` (seen at `at`) of, the freshest of 16, up to `room` bytes.
-    fn tell(&self, env: &mut Env<'_>, to: &NodeId, at: &Addr, records: &mut Vec<HostRecord, RECORDS_MAX>, room: usize) {
-        let now_s = seconds(env.now);
-        let mut picked: Vec<Handle, CANDIDATES> = self.sample(&mut env.rng, CANDIDATES, |host| {
+    pub(super) fn tell(
+        &self,
+        now_s: u32,
+        rng: &mut Rng,
+        to: &NodeId,
+        at: &Addr,
+        records: &mut Vec<HostRecord, RECORDS_MAX>,
+        room: usize,
+    ) {
+        let mut picked: Vec<Handle, CANDIDATES> = self.sample(rng, CANDIDATES, |host| {
             host.standing != Standing::Vanished && host.id != *to && useful(&host.addr, at)
         });
         picked.sort_unstable_by_key(|handle| (self.hosts.get(*handle).map(|host| host.age_s(now_s)), *handle));
@@ -109,7 +117,7 @@ impl Node<'_> {
                 let _ = shuffle.hints.push(hint);
             }
         }
-        self.hosts.tell(&mut self.env, to, at, &mut shuffle.records, room);
+        self.hosts.tell(seconds(self.env.now), &mut self.env.rng, to, at, &mut shuffle.records, room);
         shuffle
     }
 
