@@ -144,10 +144,10 @@ impl<'m> Content<'m> {
         Content { items, index: Index::new(index), used: 0, free: 0, len: 0 }
     }
 
-    fn find(&self, env: &Env<'_>, key: &Key) -> Option<u32> {
-        let items = self.items.items();
-        self.index
-            .find(Index::mix(env.index_secret, &key.0), |at| items.get(at as usize).is_some_and(|i| i.key == *key))
+    /// The first place of this key for which `is` holds. A key may be in several seats, once in each.
+    fn find(&self, env: &Env<'_>, key: &Key, is: impl Fn(&Item) -> bool) -> Option<u32> {
+        let wanted = |at: u32| self.at(at).is_some_and(|item| item.key == *key && is(item));
+        self.index.find(Index::mix(env.index_secret, &key.0), wanted)
     }
 
     fn at(&self, at: u32) -> Option<&Item> {
@@ -159,9 +159,14 @@ impl<'m> Content<'m> {
         self.len as usize
     }
 
-    /// The item with this key, complete or not.
+    /// The item with this key, complete if any seat has it complete.
     pub fn get(&self, env: &Env<'_>, key: &Key) -> Option<&Item> {
-        self.at(self.find(env, key)?)
+        self.at(self.find(env, key, Item::complete).or_else(|| self.find(env, key, |_| true))?)
+    }
+
+    /// The item with this key in one seat, complete or not.
+    pub fn get_in(&self, env: &Env<'_>, key: &Key, seat: Handle) -> Option<&Item> {
+        self.at(self.find(env, key, |item| item.seat == seat)?)
     }
 
     /// Whether this block is stored here.
@@ -169,8 +174,8 @@ impl<'m> Content<'m> {
         self.get(env, &at.key).is_some_and(|item| item.has(at.index))
     }
 
-    /// Takes an item into a seat's set, without any of its blocks yet. False when the table is full.
-    /// The key must not be held yet.
+    /// Takes an item into a seat's set, without any of its blocks yet, unless another seat has some of them. False when the
+    /// table is full. The key must not be held in this seat yet.
     pub fn insert(&mut self, env: &Env<'_>, set: &mut ItemSet, seat: Handle, info: &ItemInfo) -> bool {
         let at = if self.free != 0 {
             self.free - 1
@@ -183,6 +188,7 @@ impl<'m> Content<'m> {
             }
             self.used
         };
+        let elsewhere = self.get(env, &info.key).map_or(0, |item| item.have);
         let items = self.items.items();
         let hash_of = |at: u32| Index::mix(env.index_secret, &items[at as usize].key.0);
         if !self.index.insert(Index::mix(env.index_secret, &info.key.0), at, hash_of) {
@@ -195,7 +201,7 @@ impl<'m> Content<'m> {
         }
         let items = self.items.items_mut();
         items[at as usize] = Item {
-            have: 0,
+            have: elsewhere,
             key: info.key,
             seat,
             bytes: info.bytes,
@@ -212,19 +218,23 @@ impl<'m> Content<'m> {
         set.items += 1;
         set.bytes += u64::from(info.bytes);
         self.len += 1;
+        if self.at(at).is_some_and(Item::complete) {
+            Self::count(set, &info.key);
+        }
         true
     }
 
-    /// A block of an item is stored: returns the item's seat when that made it complete, so that the caller
-    /// counts it with [`Content::count`].
+    /// A block of an item is stored, whichever seats it is in: returns one seat in which that made it complete, so that the caller
+    /// counts it with [`Content::count`] and asks again.
     pub fn stored(&mut self, env: &Env<'_>, key: &Key, index: u8) -> Option<Handle> {
-        let at = self.find(env, key)?;
-        let item = self.items.items_mut().get_mut(at as usize)?;
-        if index >= item.blocks || item.has(index) {
-            return None;
+        while let Some(at) = self.find(env, key, |item| index < item.blocks && !item.has(index)) {
+            let item = self.items.items_mut().get_mut(at as usize)?;
+            item.have |= 1 << index;
+            if item.complete() {
+                return Some(item.seat);
+            }
         }
-        item.have |= 1 << index;
-        item.complete().then_some(item.seat)
+        None
     }
 
     /// Counts a completed item in its seat's set.
@@ -233,9 +243,9 @@ impl<'m> Content<'m> {
         set.toggle(key);
     }
 
-    /// Takes an item out of its seat's set.
-    pub fn remove(&mut self, env: &Env<'_>, set: &mut ItemSet, key: &Key) -> bool {
-        let Some(at) = self.find(env, key) else { return false };
+    /// Takes an item out of a seat's set. Its bytes may still be needed: see [`Content::get`].
+    pub fn remove(&mut self, env: &Env<'_>, set: &mut ItemSet, key: &Key, seat: Handle) -> bool {
+        let Some(at) = self.find(env, key, |item| item.seat == seat) else { return false };
         let items = self.items.items();
         let hash_of = |at: u32| Index::mix(env.index_secret, &items[at as usize].key.0);
         self.index.remove(hash_of(at), at, hash_of);

@@ -156,6 +156,7 @@ impl Node<'_> {
         let beat_ms = self.env.config.beat_ms;
         // Our own slowness is nobody else's silence (§5.7).
         let stalled = now.ms_since(self.groups.beat_at) > (beat_ms / 2).max(200);
+        self.groups.beat_at = Instant::NEVER;
         let mut first = Instant::NEVER;
         for index in 0..self.groups.partners.used() {
             let Some(handle) = self.groups.partners.handle_at(index) else { continue };
@@ -185,11 +186,9 @@ impl Node<'_> {
                 first = first.min(next);
             }
         }
+        // A verdict may have brought new partners meanwhile, which have set the timer, too.
         if first < Instant::NEVER {
-            self.groups.beat_at = first;
-            self.env.timers.set(Timer::Beat, first);
-        } else {
-            self.groups.beat_at = Instant::NEVER;
+            self.beat_soon(first);
         }
     }
 
@@ -453,6 +452,9 @@ impl Node<'_> {
                 self.tell(peer, Notice::Hint(group));
             }
             if cold && !member {
+                if let Some(seat) = self.groups.seats.get_mut(handle) {
+                    seat.recruit.hope();
+                }
                 self.env.timers.set_earlier(Timer::Seat(index), now.plus_ms(100));
             }
         }

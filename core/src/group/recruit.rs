@@ -23,7 +23,7 @@ const OFFER_MS: u32 = 2_000;
 const ADMIT_MS: u32 = 3_000;
 /// Milliseconds for which somebody else's acting keeps us from it.
 const OTHERS_MS: u32 = 1_200;
-/// Milliseconds until hosts that refused, or did not answer, are asked again: doubles up to 32 times this.
+/// Milliseconds until hosts that refused, or did not answer, are asked again: doubles up to 8 times this.
 const AGAIN_MS: u32 = 1_000;
 
 /// An offer that we made.
@@ -54,6 +54,12 @@ fn short(id: &NodeId) -> u32 {
 }
 
 impl Recruit {
+    /// A new host has come: it is worth trying again at once.
+    pub fn hope(&mut self) {
+        self.again = Instant::ZERO;
+        self.failures = 0;
+    }
+
     /// The membership has changed: whoever is a member needs no offer.
     pub fn settled(&mut self, members: &[MemberEntry]) {
         self.offers.retain(|offer| live_entry(members, &offer.id).is_none());
@@ -115,7 +121,7 @@ impl Node<'_> {
         if recruit.offers.is_empty() {
             // Nobody is left to ask: begin anew later.
             recruit.tried.clear();
-            recruit.again = now.plus_ms(AGAIN_MS << recruit.failures.min(5));
+            recruit.again = now.plus_ms(AGAIN_MS << recruit.failures.min(3));
             recruit.failures = recruit.failures.saturating_add(1);
             let again = recruit.again;
             self.env.timers.set_earlier(Timer::Seat(handle.index), again);

@@ -8,20 +8,20 @@ use crate::addr::Addr;
 use crate::content::{Content, ItemInfo, ItemSet};
 use crate::exchange::{Body, Served, Status};
 use crate::id::{GroupId, Key, NodeId};
-use crate::node::{Env, Event, Node, PeerId, Refused, SeatId, Timer};
+use crate::node::{Event, Node, PeerId, Refused, SeatId, Timer};
 use crate::retrieve::OpOwner;
 use crate::table::Handle;
 use crate::time::Instant;
-use crate::wire::{Descriptor, GroupHint, MemberEntry, MemberState, Writer};
+use crate::wire::{Descriptor, Facts, GroupHint, MemberEntry, MemberState, Writer};
 
 /// Milliseconds for which a seat is kept for a group that may admit us.
 const PROMISE_MS: u32 = 3_000;
 /// The longest random wait before founding, in milliseconds: time to hear of somebody else's group.
 const FOUNDING_WAIT_MS: u32 = 1_000;
 /// Milliseconds between looks at leases.
-const UPKEEP_MS: u32 = 1_000;
+const UPKEEP_MS: u32 = 10_000;
 /// Items looked at per upkeep.
-const UPKEEP_ITEMS: u32 = 256;
+const UPKEEP_ITEMS: u32 = 1024;
 
 /// A seat promised to a group.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +131,15 @@ impl Node<'_> {
     /// Whether we have nothing but seats of the smallest size.
     pub(crate) fn only_small_seats(&self) -> bool {
         self.groups.plan[0] > 0 && self.groups.plan[1..].iter().all(|n| *n == 0)
+    }
+
+    /// What our seats make us: bits of [`crate::wire::Facts`].
+    pub(crate) fn seat_flags(&self) -> u8 {
+        match self.groups.plan {
+            [0, 0, 0, 0, 0, 0] => Facts::NO_STORAGE,
+            _ if self.only_small_seats() => Facts::TINY,
+            _ => 0,
+        }
     }
 
     /// The groups that we are in.
@@ -411,7 +420,7 @@ impl Node<'_> {
         }
         let member = self.groups.seats.get_mut(seat).filter(|seat| seat.phase == Phase::Member);
         let Some(member) = member else { return Err(Refused::Unknown) };
-        if self.content.get(&self.env, &info.key).is_some() {
+        if self.content.get_in(&self.env, &info.key, seat).is_some() {
             return Ok(());
         }
         if member.free_bytes() < u64::from(info.bytes) || !self.content.insert(&self.env, &mut member.set, seat, info) {
@@ -423,20 +432,24 @@ impl Node<'_> {
 
     /// A block of an item is stored now. Complete items count in the seat's fingerprint.
     pub(crate) fn item_stored(&mut self, key: &Key, index: u8) {
-        if let Some(handle) = self.content.stored(&self.env, key, index)
-            && let Some(seat) = self.groups.seats.get_mut(handle)
-        {
-            Content::count(&mut seat.set, key);
+        while let Some(handle) = self.content.stored(&self.env, key, index) {
+            if let Some(seat) = self.groups.seats.get_mut(handle) {
+                Content::count(&mut seat.set, key);
+            }
         }
     }
 
-    /// Forgets an item and its bytes. False when the storage cannot take the order now: then nothing was changed.
-    pub(crate) fn item_remove(&mut self, seat: Handle, key: &Key) -> bool {
+    /// Forgets an item of a seat, and its bytes unless another seat holds it, too. False when the storage cannot take the
+    /// order now: then nothing was changed.
+    pub(crate) fn item_remove(&mut self, handle: Handle, key: &Key) -> bool {
         if self.storage.room() == 0 {
             return false;
         }
-        let Some(seat) = self.groups.seats.get_mut(seat) else { return false };
-        self.content.remove(&self.env, &mut seat.set, key) && self.storage.delete(&mut self.env, *key)
+        let Some(seat) = self.groups.seats.get_mut(handle) else { return false };
+        if !self.content.remove(&self.env, &mut seat.set, key, handle) {
+            return false;
+        }
+        self.content.get(&self.env, key).is_some() || self.storage.delete(&mut self.env, *key)
     }
 
     pub(crate) fn upkeep_timeout(&mut self) {
@@ -451,10 +464,8 @@ impl Node<'_> {
         }
         self.groups.promises.retain(|p| p.until > now);
         // An expired item may be followed by many more: then look again soon.
-        let wait = if expired.is_some() { UPKEEP_MS / 50 } else { UPKEEP_MS };
-        let busy = expired.is_some() || self.content.len() > 0;
+        let at = now.plus_ms(if expired.is_some() { UPKEEP_MS / 500 } else { UPKEEP_MS });
         let founding = self.groups.founding.iter().flatten().map(|f| f.at).min();
-        let at = now.plus_ms(if busy { wait } else { UPKEEP_MS * 30 });
         self.env.timers.set(Timer::Upkeep, founding.map_or(at, |f| f.min(at)));
     }
 }
@@ -464,14 +475,11 @@ fn same(a: &MemberEntry, b: &MemberEntry) -> bool {
 }
 
 impl Groups<'_> {
-    /// A group with this seat size that is said to have room for a block: ours first.
+    /// A group of ours with this seat size that has room for the largest item that goes there: a block, or an extent.
     fn with_room(&self, size: u8) -> Option<GroupId> {
-        let block = crate::wire::BLOCK as u64;
-        let ours = self.seats.iter().find(|(_, seat)| {
-            seat.phase == Phase::Member
-                && seat.size == size
-                && seat.free_bytes() >= block * u64::from(seat_blocks(size) / 8)
-        });
+        let most = crate::wire::BLOCK as u64 * if size <= 1 { 1 } else { 128 };
+        let fits = |seat: &Seat| seat.phase == Phase::Member && seat.size == size && seat.free_bytes() >= most;
+        let ours = self.seats.iter().find(|(_, seat)| fits(seat));
         ours.map(|(_, seat)| seat.id)
     }
 }

@@ -248,8 +248,8 @@ impl Node<'_> {
                 // Not in order: what cannot advance must end.
                 return self.sync_fail(handle);
             }
-            let held = self.content.get(&self.env, &info.key);
-            let wanted = info.lease_s >= LEASE_MIN_S && held.is_none_or(|item| !item.complete() && item.seat == handle);
+            let held = self.content.get_in(&self.env, &info.key, handle);
+            let wanted = info.lease_s >= LEASE_MIN_S && held.is_none_or(|item| !item.complete());
             let pulled = |pull: &Pull| pull.info.key == info.key;
             let free = seat.sync.pulls.iter().position(Option::is_none);
             if wanted && !seat.sync.pulls.iter().flatten().any(pulled) {
@@ -286,7 +286,7 @@ impl Node<'_> {
         let Some(from) = self.groups.seats.get(handle).and_then(|seat| seat.sync.from) else { return };
         let Some(pull) = self.pull(handle, i) else { return };
         let (info, has_list) = (pull.info, pull.list.is_some());
-        let missing = self.content.get(&self.env, &info.key).and_then(|item| item.first_missing());
+        let missing = self.content.get_in(&self.env, &info.key, handle).and_then(|item| item.first_missing());
         let Some(index) = missing else { return self.pull_end(handle, i) };
         let wait = if info.kind == Kind::Extent && index > 0 && !has_list {
             let at = BlockRef { key: info.key, index: 0 };

@@ -100,7 +100,7 @@ impl Node<'_> {
             uptime: bits(minutes) as u8,
             free: bits(self.free_blocks()) as u8,
             hosts: bits(self.hosts.len() as u32) as u8,
-            flags: self.env.config.flags,
+            flags: self.env.config.flags | self.seat_flags(),
             place: self.env.config.place,
         }
     }
