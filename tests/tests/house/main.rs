@@ -3,4 +3,5 @@
 mod layering;
 mod links;
 mod packages;
+mod sizes;
 mod tidy;

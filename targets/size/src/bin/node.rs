@@ -4,15 +4,19 @@
 
 use core::hint::black_box;
 
-use butter_core::Node;
 use butter_core::addr::{Addr, LinkId, LinkState};
 use butter_core::config::Config;
 use butter_core::crypto::{Crypto as _, SecretKey};
+use butter_core::exchange::Status;
+use butter_core::id::{NodeId, RouteId, route};
 use butter_core::identity::{Identity, Network};
 use butter_core::memory::Limits;
+use butter_core::node::ServeId;
+use butter_core::route::{Reply, Request, Routes};
 use butter_core::storage::{StoreDone, StoreError, StoreOp};
 use butter_core::time::Instant;
-use butter_core::wire::{BLOCK, MTU};
+use butter_core::wire::{BLOCK, Facts, HostRecord, MTU};
+use butter_core::{Event, Node};
 use butter_crypto::RustCrypto;
 use butter_size::Wire;
 use cortex_m_rt::entry;
@@ -37,6 +41,7 @@ fn main() -> ! {
     cortex_m::asm::udf()
 }
 
+/// A moment that nobody can foresee.
 fn now(wire: &mut Wire) -> Instant {
     Instant::from_micros(u64::from_le_bytes(wire.array()))
 }
@@ -89,12 +94,71 @@ fn world(wire: &mut Wire, node: &mut Node<'_>, block: &mut [u8; BLOCK]) {
     }
 }
 
+const ROUTES: Routes<Wire> = Routes(&[(route("ohce/1"), ohce)]);
+
+/// A handler from a table.
+fn ohce(wire: &mut Wire, request: Request<'_>, reply: &mut Reply<'_>) {
+    wire.put(request.body);
+    reply.write(request.body);
+    wire.fill(reply.room());
+    reply.advance(request.body.len());
+}
+
 /// What a program asks of its node.
 fn application(wire: &mut Wire, node: &mut Node<'_>) {
-    if let Some(event) = node.poll_event() {
-        black_box(event);
+    while let Some(event) = node.poll_event() {
+        match event {
+            Event::Request(serve) if !ROUTES.dispatch(wire, node, Instant::ZERO, serve) => by_hand(wire, node, serve),
+            Event::Answered(call) => {
+                if let Some(answer) = node.answer(call) {
+                    wire.put(answer.unwrap_or_default());
+                }
+                node.cancel(now(wire), call);
+            }
+            other => {
+                black_box(other);
+            }
+        }
     }
+    calls(wire, node);
+    knowledge(wire, node);
+    node.leave(now(wire), u32::from_le_bytes(wire.array()));
+    wire.put(&[node.left().into()]);
+}
+
+/// Serves a request without a table.
+fn by_hand(wire: &mut Wire, node: &mut Node<'_>, serve: ServeId) {
+    let at = now(wire);
+    black_box(node.respond_with(at, serve, |request, reply| {
+        reply.write(&request.from.0);
+        reply.status(Status::NotFound);
+    }))
+    .ok();
+    if let Some(request) = node.request(serve) {
+        wire.put(request.body);
+        let body: [u8; 64] = wire.array();
+        black_box(node.respond(at, serve, Status::Ok, &body)).ok();
+    }
+}
+
+fn calls(wire: &mut Wire, node: &mut Node<'_>) {
+    black_box(ROUTES.serve(node)).ok();
+    let name = RouteId(u32::from_le_bytes(wire.array()));
+    black_box(node.serve_route(name)).ok();
+    let (to, body): (_, [u8; 64]) = (NodeId(wire.array()), wire.array());
+    black_box(node.call(now(wire), to, name, &body, 5_000)).ok();
+    node.stop_route(name);
+}
+
+/// All that can be read of a node's state.
+fn knowledge(wire: &mut Wire, node: &mut Node<'_>) {
     black_box(node.counters());
     black_box((node.limits(), node.config()));
     wire.put(&node.id().0);
+    node.groups().for_each(|group| wire.put(&group.id.0));
+    node.hosts().for_each(|host| wire.put(&host.id.0));
+    black_box((node.groups_known(), node.items_held(), node.hosts_known(), node.diversity()));
+    let addr = Addr { ip: wire.array(), port: u16::from_le_bytes(wire.array()), slot: 0 };
+    let record = HostRecord { id: NodeId(wire.array()), addr, facts: Facts::default(), age_s: 0 };
+    node.remember(now(wire), &record, LinkId(0));
 }
