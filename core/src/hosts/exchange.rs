@@ -210,8 +210,9 @@ impl Node<'_> {
     }
 
     pub(crate) fn hosts_peer_dead(&mut self, id: &NodeId) {
-        self.hosts.dead(&mut Turn::of(&mut self.env), id);
-        self.hosts.pace.hurry();
-        self.refresh_dead();
+        if self.hosts.dead(&mut Turn::of(&mut self.env), id) {
+            self.hosts.pace.hurry();
+            self.refresh_dead();
+        }
     }
 }

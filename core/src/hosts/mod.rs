@@ -317,28 +317,28 @@ impl<'m> Hosts<'m> {
     }
 
     /// A host was not reached. It stays, as vanished, if it was known well or is the last one we have, or if it was met
-    /// and one of the few safe places for vanished hosts is free or held by one dialled in vain twice: when a network
+    /// and one of the few safe places for vanished hosts is free or held by one dialled in vain thrice: when a network
     /// splits, those that vanish last are the way back together.
-    fn dead(&mut self, turn: &mut Turn<'_>, id: &NodeId) {
+    ///
+    /// True when it was held for alive until now: several sub-protocols may find the same death.
+    fn dead(&mut self, turn: &mut Turn<'_>, id: &NodeId) -> bool {
         let now_s = turn.now_s;
-        let Some(handle) = self.find(id) else { return };
-        let Some(host) = self.hosts.get(handle) else { return };
+        let Some(handle) = self.find(id) else { return false };
+        let Some(host) = self.hosts.get(handle) else { return false };
         let (standing, well_known) = (host.standing, host.well_known());
+        let living = standing != Standing::Vanished;
         let met = standing == Standing::Met;
         let worth_it = self.len() == 1 || (met && (well_known || self.vanished_room(turn)));
-        if standing != Standing::Vanished {
-            turn.counters.hosts_dead += 1;
-        }
-        if standing == Standing::Vanished || worth_it {
-            self.change(handle, |host| {
-                host.standing = Standing::Vanished;
-                host.up = false;
-                host.tried_s = now_s;
-                (host.good, host.missed) = (host.good / 2, host.missed.saturating_add(1));
-            });
-        } else {
+        turn.counters.hosts_dead += u32::from(living);
+        if living && !worth_it {
             self.drop_host(handle);
+        } else {
+            self.change(handle, |host| {
+                (host.good, host.missed) = (host.good / 2, if living { 0 } else { host.missed.saturating_add(1) });
+                (host.standing, host.up, host.tried_s) = (Standing::Vanished, false, now_s);
+            });
         }
+        living
     }
 
     fn evict(&mut self, turn: &mut Turn<'_>, victim: Handle) {

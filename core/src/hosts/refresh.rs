@@ -16,9 +16,9 @@ const LIVING_IN_A_ROW: u8 = 4;
 const CANDIDATES: usize = 64;
 /// A host heard within so many intervals is left alone.
 const FRESH_INTERVALS: u32 = 2;
-/// Seconds until a vanished host is dialled again: doubles with every dial in vain up to an hour.
+/// Seconds until a vanished host is dialled again: doubles with every dial in vain up to 5 minutes.
 const AGAIN_MIN_S: u32 = 15;
-const AGAIN_MAX_S: u32 = 3_600;
+const AGAIN_MAX_S: u32 = 300;
 
 /// How often hosts are looked at.
 #[derive(Debug)]

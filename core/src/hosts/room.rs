@@ -44,13 +44,13 @@ impl Hosts<'_> {
         self.census.count(Standing::Vanished) > self.vanished_safe()
     }
 
-    /// Whether a safe place for a vanished host is free, made so if it is held by one that was dialled in vain twice.
+    /// Whether a safe place for a vanished host is free, made so if it is held by one that was dialled in vain thrice.
     pub(super) fn vanished_room(&mut self, turn: &mut Turn<'_>) -> bool {
         let count = self.census.count(Standing::Vanished);
         if count < self.vanished_safe() {
             return true;
         }
-        let hopeless = |host: &Host| host.standing == Standing::Vanished && host.missed >= 2 && !host.well_known();
+        let hopeless = |host: &Host| host.standing == Standing::Vanished && host.missed >= 3 && !host.well_known();
         let given_up = if count == 0 { None } else { self.sample::<1>(turn.rng, 1, hopeless).first().copied() };
         given_up.inspect(|handle| self.drop_host(*handle)).is_some()
     }

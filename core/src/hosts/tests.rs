@@ -345,7 +345,7 @@ fn s4_6_vanished_hosts_are_dialled_less_and_less_and_return() {
     }
     let waits: Vec<u32> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
-    assert!((20..40).contains(&waits.len()) && waits.last() == Some(&3_600), "{waits:?}");
+    assert!(waits.first() <= Some(&60) && waits.last() == Some(&300), "{waits:?}");
     // Somebody heard it since: dialled at once.
     world.now_s += 1;
     world.hear_from(1, lan(9), facts(1, 1, 1), 0, None);
