@@ -52,11 +52,11 @@ fn scope(addr: &Addr) -> Scope {
 }
 
 /// Whether `addr` is of use to a host that we see at `told`. Public addresses are to everyone; private ones to hosts on
-/// the private networks around us; loopback and link-local ones only to those that we see in the same scope.
+/// this machine and on the private networks around us; loopback and link-local ones only to those that we see in the same scope.
 pub(super) fn useful(addr: &Addr, told: &Addr) -> bool {
     match (scope(addr), scope(told)) {
         (Scope::Public, _) => true,
-        (Scope::Private, told) => matches!(told, Scope::Private | Scope::LinkLocal),
+        (Scope::Private, told) => told != Scope::Public,
         (own, told) => own == told,
     }
 }
@@ -73,52 +73,55 @@ fn encoded(value: &impl Serialize) -> usize {
 }
 
 impl Hosts<'_> {
-    /// Random hosts to tell `to` (seen at `at`) of, the freshest of 16, up to `room` bytes.
-    pub(super) fn tell(
+    /// What is told to `to`, which we see at `at`: ourselves, some of the groups, and hosts as far as there is room.
+    pub(super) fn compose(
         &self,
         now_s: u32,
         rng: &mut Rng,
-        to: &NodeId,
-        at: &Addr,
-        records: &mut Vec<HostRecord, RECORDS_MAX>,
-        room: usize,
-    ) {
+        (to, at): (&NodeId, &Addr),
+        own: HostRecord,
+        groups: impl Iterator<Item = GroupHint>,
+    ) -> Shuffle {
+        // Two counts of elements, and ourselves.
+        let mut room = BODY - 2 - encoded(&own);
+        let (mut records, mut hints) = (Vec::new(), Vec::new());
+        let _ = records.push(own);
+        let mut hints_room = HINTS;
+        for hint in groups {
+            let len = encoded(&hint);
+            if len <= hints_room && hints.push(hint).is_ok() {
+                (hints_room, room) = (hints_room - len, room - len);
+            }
+        }
+        for record in self.tell(now_s, rng, to, at) {
+            let Some(left) = room.checked_sub(encoded(&record)) else { break };
+            if records.push(record).is_err() {
+                break;
+            }
+            room = left;
+        }
+        Shuffle { records, hints }
+    }
+
+    /// Random hosts to tell `to` of, the freshest of 16 first.
+    pub(super) fn tell(&self, now_s: u32, rng: &mut Rng, to: &NodeId, at: &Addr) -> impl Iterator<Item = HostRecord> {
         let mut picked: Vec<Handle, CANDIDATES> = self.sample(rng, CANDIDATES, |host| {
             host.standing != Standing::Vanished && host.id != *to && useful(&host.addr, at)
         });
         picked.sort_unstable_by_key(|handle| (self.hosts.get(*handle).map(|host| host.age_s(now_s)), *handle));
-        let mut room = room;
-        for host in picked.iter().filter_map(|handle| self.hosts.get(*handle)) {
+        picked.into_iter().filter_map(|handle| self.hosts.get(handle)).map(move |host| {
             let age_s = host.age_s(now_s).min(u16::MAX.into()) as u16;
-            let record = HostRecord { id: host.id, addr: host.addr, facts: host.facts, age_s };
-            let Some(left) = room.checked_sub(encoded(&record)) else { return };
-            if records.push(record).is_err() {
-                return;
-            }
-            room = left;
-        }
+            HostRecord { id: host.id, addr: host.addr, facts: host.facts, age_s }
+        })
     }
 }
 
 impl Node<'_> {
-    /// What we tell a host that we see at `at`: ourselves, groups, and hosts as far as there is room.
+    /// What we tell a host that we see at `at`.
     pub(super) fn shuffle(&mut self, to: &NodeId, at: &Addr) -> Shuffle {
-        let mut shuffle = Shuffle { records: Vec::new(), hints: Vec::new() };
         let own = HostRecord { id: self.env.me, addr: here(), facts: self.facts(), age_s: 0 };
-        // Two counts of elements, and ourselves.
-        let mut room = BODY - 2 - encoded(&own);
-        let _ = shuffle.records.push(own);
-        let mut hints = HINTS;
-        for hint in self.hints_to_tell() {
-            let len = encoded(&hint);
-            if len <= hints {
-                hints -= len;
-                room -= len;
-                let _ = shuffle.hints.push(hint);
-            }
-        }
-        self.hosts.tell(seconds(self.env.now), &mut self.env.rng, to, at, &mut shuffle.records, room);
-        shuffle
+        let hints = self.hints_to_tell();
+        self.hosts.compose(seconds(self.env.now), &mut self.env.rng, (to, at), own, hints.into_iter())
     }
 
     /// Reads a shuffle and frees the buffer that it came in.

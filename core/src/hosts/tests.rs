@@ -473,9 +473,7 @@ impl Net {
 
     fn told(&mut self, from: usize, to: usize) -> Vec<HostRecord> {
         let node = &mut self.nodes[from];
-        let mut records = heapless::Vec::new();
-        node.hosts.tell(node.now_s, &mut node.rng, &id(to as u32), &lan(to as u32), &mut records, 400);
-        records.iter().copied().collect()
+        node.hosts.tell(node.now_s, &mut node.rng, &id(to as u32), &lan(to as u32)).take(7).collect()
     }
 
     fn facts(&self, n: usize) -> Facts {
@@ -554,5 +552,64 @@ fn s4_5_exchanges_connect_all_and_heal_a_split() {
         std::println!("{n} nodes, tables of {limit}: together again after {healed:?} rounds of 10 s");
         assert!(healed.is_some());
         net.nodes.iter().for_each(World::check);
+    }
+}
+
+fn v6(n: u8) -> Addr {
+    let mut ip = [0xff; 16];
+    (ip[0], ip[15]) = (0x2a, n);
+    Addr { ip, port: u16::MAX, slot: u16::MAX }
+}
+
+#[test]
+fn s4_5_an_exchange_fits_a_small_buffer() {
+    let mut world = World::new(64, 17);
+    let wide = Facts { place: u16::MAX, ..facts(40, 40, 17) };
+    for n in 0..30u32 {
+        let mut turn = world.turn();
+        turn.0.meet(&mut turn.1, NodeId([n as u8; 32]), Some((v6(n as u8), LinkId(0))), 1, Some(wide));
+    }
+    world.now_s += 100_000;
+    let contact = (NodeId([7; 32]), v6(7));
+    let hint = crate::wire::GroupHint {
+        id: crate::id::GroupId([9; 16]),
+        seat: 9,
+        wanted: 8,
+        live: 8,
+        free: 40,
+        contacts: [contact, contact].into_iter().collect(),
+    };
+    let own = HostRecord { id: id(99), addr: shuffle::here(), facts: wide, age_s: 0 };
+    for hints in 0..=3 {
+        let (hosts, now_s, rng) = (&world.hosts, world.now_s, &mut world.rng);
+        let groups = core::iter::repeat_n(hint.clone(), hints);
+        let shuffle = hosts.compose(now_s, rng, (&id(5), &v6(200)), own, groups);
+        let mut buf = [0; 2048];
+        let len = postcard::to_slice(&shuffle, &mut buf).unwrap().len();
+        assert!(len <= shuffle::BODY, "{len} bytes with {hints} hints");
+        assert_eq!(crate::wire::value::<shuffle::Shuffle>(&buf[..len]), Some(shuffle.clone()));
+        assert!(shuffle.records.len() >= 5 && shuffle.hints.len() >= hints.min(1), "{shuffle:?}");
+    }
+}
+
+#[test]
+fn s4_5_private_addresses_are_told_where_they_are_of_use() {
+    let parse = |text: &str| Addr::from(text.parse::<core::net::SocketAddr>().unwrap());
+    let [public, private, local, loopback] = ["8.8.8.8:1", "192.168.0.2:1", "[fe80::1%2]:1", "127.0.0.1:1"].map(parse);
+    for (addr, told) in [
+        (public, public),
+        (public, private),
+        (public, loopback),
+        (private, private),
+        (private, local),
+        (private, loopback),
+        (local, local),
+        (loopback, loopback),
+    ] {
+        assert!(shuffle::useful(&addr, &told), "{addr} to {told}");
+    }
+    for (addr, told) in [(private, public), (local, public), (local, private), (loopback, private), (loopback, public)]
+    {
+        assert!(!shuffle::useful(&addr, &told), "{addr} to {told}");
     }
 }
