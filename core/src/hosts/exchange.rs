@@ -95,9 +95,9 @@ impl Hosts<'_> {
 impl Node<'_> {
     /// What we say of ourselves.
     pub(crate) fn facts(&self) -> Facts {
-        let minutes = self.env.now.ms_since(self.env.start) / 60_000;
+        let minutes = self.env.now.since(self.env.start) / 60_000_000;
         Facts {
-            uptime: bits(minutes) as u8,
+            uptime: bits(minutes.min(u32::MAX.into()) as u32) as u8,
             free: bits(self.free_blocks()) as u8,
             hosts: bits(self.hosts.len() as u32) as u8,
             flags: self.env.config.flags | self.seat_flags(),
