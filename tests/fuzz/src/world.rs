@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use butter_core::Node;
 use butter_core::addr::{Addr, LinkId, LinkState};
 use butter_core::config::Config;
 use butter_core::crypto::{Crypto, SecretKey};
+use butter_core::exchange::Status;
+use butter_core::id::{RouteId, route};
 use butter_core::identity::{Identity, Network};
 use butter_core::memory::Limits;
 use butter_core::node::Destination;
 use butter_core::storage::{BlockRef, StoreDone, StoreError, StoreOp};
 use butter_core::time::Instant;
 use butter_core::wire::{BLOCK, MTU};
+use butter_core::{Event, Node};
 
 use crate::{Choices, mutate};
 
@@ -21,6 +23,10 @@ butter_core::static_memory!(struct TinyMemory, Limits::TINY);
 const NODES: usize = 3;
 /// The link that all are on.
 const LINK: LinkId = LinkId(0);
+/// What all serve: the answer is the question.
+const ECHO: RouteId = route("echo/1");
+/// The longest question, in bytes: several fragments.
+const BODY_MAX: usize = 4096;
 /// What one node may send, tell, store or be woken for at one moment; more is taken to be without end.
 const ENOUGH: usize = 10_000;
 /// Packets remembered, to be altered and repeated.
@@ -64,6 +70,7 @@ impl<'m> World<'m> {
         let mut world = World { now_us: 0, places, wire: VecDeque::new(), seen: Vec::new() };
         for place in &mut world.places {
             place.node.handle_link(Instant::ZERO, LINK, LinkState::Up { mtu: MTU as u16 });
+            place.node.serve_route(ECHO).unwrap_or_else(|e| panic!("one route can be served: {e}"));
         }
         f(&mut world, choices)
     }
@@ -125,8 +132,20 @@ impl<'m> World<'m> {
             };
             place.node.handle_store(now, StoreDone { ticket: op.ticket(), result });
         }
-        while place.node.poll_event().is_some() {
+        while let Some(event) = place.node.poll_event() {
             turn("tells");
+            match event {
+                Event::Request(serve) => {
+                    let body = place.node.request(serve).map(|request| request.body.to_vec()).unwrap_or_default();
+                    // Refused when nobody waits any more, or there is no room: both are fine.
+                    let _ = place.node.respond(now, serve, Status::Ok, &body);
+                }
+                Event::Answered(call) => {
+                    assert!(place.node.answer(call).is_some(), "node {number} tells of an answer that it has not");
+                    place.node.cancel(now, call);
+                }
+                _ => {}
+            }
         }
         let mut buffer = [0; MTU];
         while let Some(transmit) = place.node.poll_transmit(now, LINK, &mut buffer) {
@@ -171,7 +190,14 @@ impl<'m> World<'m> {
                     self.places[to].node.handle_link(now, LINK, state);
                 }
             }
+            // Honest traffic, to be disturbed.
             4 => {
+                let body = vec![choices.array::<1>()[0]; choices.below(BODY_MAX + 1)];
+                let whom = self.places[choices.below(NODES)].node.id();
+                let now = self.now();
+                let _ = self.places[to].node.call(now, whom, ECHO, &body, 3_000);
+            }
+            5 => {
                 let packet = mutate::random(choices);
                 let from = Addr { ip: choices.array(), port: u16::from_le_bytes(choices.array()), slot: 0 };
                 self.throw(to, from, packet);
