@@ -1,6 +1,7 @@
 //! The one door to Butter's checks.
 
 mod ci;
+mod panics;
 mod run;
 mod setup;
 mod size;
@@ -16,6 +17,7 @@ usage: cargo xtask <command>
   ci --list           the steps and what they check
   size [--bless]      build the firmware images that measure the core and compare them with tests/size.toml;
                       fails when one grew by more than 2 %; --bless writes what was measured as the new table
+  size --panics       functions of the core that could panic, in the image built last
   lab [FILTER]        the tests on networks of namespaces, with what they print; needs root
   fuzz [--seconds N]  throw random, cut and altered datagrams at a node (default: 60 s)
   setup [--no-debian] install what the checks need: Debian packages (as root; see .ci/packages), rustup targets
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["ci", steps @ ..] => ci::ci(steps),
         ["size"] => size::check(false),
         ["size", "--bless"] => size::check(true),
+        ["size", "--panics"] => size::print_panics(),
         ["lab"] => ci::lab(None),
         ["lab", filter] => ci::lab(Some(filter)),
         ["setup"] => setup::setup(true),

@@ -8,6 +8,7 @@ use object::elf::{SHF_ALLOC, SHF_WRITE, SHT_NOBITS};
 use object::read::elf::ElfFile32;
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionFlags};
 
+use crate::panics;
 use crate::run::{Done, root, run_in};
 
 /// Where the images are built.
@@ -22,6 +23,8 @@ const CRYPTO: &str = "crypto";
 const NODE: &str = "node";
 /// The image whose symbols are sizes that the compiler knows, and the target that it is read for.
 const FACTS: (&str, &str) = ("thumbv7m-none-eabi", "facts");
+/// The table's section that has no slack.
+const PANICS: &str = "panics";
 /// Growth over the table that is let pass, in percent.
 const SLACK_PERCENT: u64 = 2;
 /// Growth that is let pass where the percentage of it would be less, in bytes.
@@ -44,7 +47,8 @@ pub fn check(bless: bool) -> Done {
             let change = old.map_or_else(String::new, |old| change(old, bytes));
             let old_text = old.map_or_else(|| "-".into(), |old| old.to_string());
             println!("{section:12} {entry:24} {bytes:>9} {old_text:>9} {change:>8}");
-            if old.is_none_or(|old| bytes > old + SLACK_BYTES.max(old * SLACK_PERCENT / 100)) {
+            let slack = |old: u64| if section == PANICS { 0 } else { SLACK_BYTES.max(old * SLACK_PERCENT / 100) };
+            if old.is_none_or(|old| bytes > old + slack(old)) {
                 grown.push(format!("{section} {entry}"));
             }
         }
@@ -80,7 +84,21 @@ fn measured() -> Result<Table, String> {
     for (section, entry, bytes) in image(FACTS.0, FACTS.1, facts)? {
         note(&section, &entry, bytes);
     }
+    note(PANICS, "core", panics()?.values().sum());
     Ok(measured)
+}
+
+/// Functions of the core that could panic, with the number of places where they could.
+fn panics() -> Result<BTreeMap<String, u64>, String> {
+    image(FACTS.0, NODE, panics::callers)
+}
+
+/// Prints where the core could panic, by the image that was measured last.
+pub fn print_panics() -> Done {
+    for (function, places) in panics()? {
+        println!("{places:4} {function}");
+    }
+    Ok(())
 }
 
 type Elf<'a> = ElfFile32<'a, Endianness>;
@@ -152,7 +170,8 @@ fn write(table: &Table) -> String {
     let mut text = String::from(
         "# What the core costs, in bytes: written by `cargo xtask size --bless`, compared by `cargo xtask size`.\n\
          # flash: core, crypto and postcard; flash_crypto: the crypto in it; ram: static, with the smallest limits (each less\n\
-         # what an empty program has); tables: all tables of a node full, by limits; size_of: on a 32-bit machine.\n",
+         # what an empty program has); tables: all tables of a node full, by limits; size_of: on a 32-bit machine;\n\
+         # panics: places where the core could panic, as linked for thumbv7m.\n",
     );
     for (section, entries) in table {
         let _ = write!(text, "\n[{section}]\n");
