@@ -10,6 +10,8 @@ pub struct Config {
     /// The place of this node, for diversity; 0 is not set.
     pub place: u16,
 
+    /// Whether hosts are looked for on the local network by multicast, broadcast and probes. Default true.
+    pub lan: bool,
     /// Milliseconds between discovery pings once hosts are known. Default 30,000.
     pub ping_interval_ms: u32,
     /// Milliseconds without an answer after which discovery tries broadcast and unicast. Default 1,000.
@@ -62,6 +64,7 @@ impl Default for Config {
         Config {
             flags: crate::wire::Facts::MAINS,
             place: 0,
+            lan: true,
             ping_interval_ms: 30_000,
             multicast_wait_ms: 1_000,
             exchange_interval_ms: 10_000,

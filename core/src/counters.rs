@@ -72,6 +72,8 @@ counters! {
     // Output.
     /// Messages not sent because the outbox was full.
     outbox_dropped,
+    /// Messages too long for an empty packet, dropped.
+    messages_too_long,
     /// Events lost because the application did not poll.
     events_dropped,
 

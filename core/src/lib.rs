@@ -31,7 +31,7 @@ pub mod config;
 pub mod content;
 pub mod counters;
 pub mod crypto;
-mod discover;
+pub mod discover;
 pub mod exchange;
 pub mod group;
 pub mod hosts;

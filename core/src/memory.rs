@@ -160,7 +160,7 @@ memory! {
     session_index: u32, l => index_cells(3 * l.peers);
     handshakes: Slot<session::Handshake>, l => l.handshakes;
     outbox: QueueNode<Out>, l => l.outbox;
-    strays: Option<session::Stray>, l => l.strays;
+    strays: QueueNode<session::Stray>, l => l.strays;
     relays: Slot<relay::Relay>, l => l.relays;
     timers: TimerCell, l => crate::node::timers_needed(l);
     calls: Slot<exchange::Call>, l => l.calls;
@@ -200,7 +200,7 @@ macro_rules! static_memory {
             session_index: u32 = 0;
             handshakes: $crate::table::Slot<$crate::session::Handshake> = $crate::table::Slot::EMPTY;
             outbox: $crate::table::QueueNode<$crate::node::Out> = $crate::table::QueueNode::EMPTY;
-            strays: Option<$crate::session::Stray> = None;
+            strays: $crate::table::QueueNode<$crate::session::Stray> = $crate::table::QueueNode::EMPTY;
             relays: $crate::table::Slot<$crate::relay::Relay> = $crate::table::Slot::EMPTY;
             timers: $crate::table::TimerCell = $crate::table::TimerCell::EMPTY;
             calls: $crate::table::Slot<$crate::exchange::Call> = $crate::table::Slot::EMPTY;

@@ -47,10 +47,15 @@ pub struct Pool<'m, T> {
     free: u16,
 }
 
-impl<'m, T: Copy> Pool<'m, T> {
+impl<'m, T> Pool<'m, T> {
     /// A pool with all nodes free.
     pub fn new(nodes: Store<'m, Node<T>>) -> Self {
         Pool { nodes, used: 0, free: NONE }
+    }
+
+    /// Whether a push would be refused: ask first where a value that owns something would be lost.
+    pub fn is_full(&self) -> bool {
+        self.free == NONE && usize::from(self.used) >= self.nodes.limit().min(NONE.into())
     }
 
     /// Appends to a queue; false when no node is free, and then nothing has changed.
@@ -81,11 +86,6 @@ impl<'m, T: Copy> Pool<'m, T> {
         true
     }
 
-    /// The first entry of a queue.
-    pub fn front(&self, queue: &Queue) -> Option<T> {
-        self.nodes.items().get(queue.head as usize).filter(|_| !queue.is_empty())?.value
-    }
-
     /// Takes the first entry of a queue.
     pub fn pop(&mut self, queue: &mut Queue) -> Option<T> {
         if queue.is_empty() {
@@ -104,6 +104,18 @@ impl<'m, T: Copy> Pool<'m, T> {
         value
     }
 
+    /// Empties a queue.
+    pub fn clear(&mut self, queue: &mut Queue) {
+        while self.pop(queue).is_some() {}
+    }
+}
+
+impl<T: Copy> Pool<'_, T> {
+    /// The first entry of a queue.
+    pub fn front(&self, queue: &Queue) -> Option<T> {
+        self.nodes.items().get(queue.head as usize).filter(|_| !queue.is_empty())?.value
+    }
+
     /// The entries of a queue, first to last.
     pub fn iter(&self, queue: &Queue) -> impl Iterator<Item = T> + '_ {
         let mut at = if queue.is_empty() { NONE } else { queue.head };
@@ -112,11 +124,6 @@ impl<'m, T: Copy> Pool<'m, T> {
             at = node.next;
             node.value
         })
-    }
-
-    /// Empties a queue.
-    pub fn clear(&mut self, queue: &mut Queue) {
-        while self.pop(queue).is_some() {}
     }
 }
 

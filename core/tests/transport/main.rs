@@ -1,0 +1,4 @@
+//! Sessions, discovery, introductions and relaying, between nodes wired in memory (PROTOCOL §2, §3, §9).
+
+mod sessions;
+mod world;
