@@ -5,18 +5,16 @@
 //!        └─ nobody heard within `multicast_wait_ms` ─ broadcast Ping, then a sweep: remembered hosts, the subnet
 //! ```
 
-use crate::addr::{Addr, LINKS_MAX, LinkId};
+use crate::addr::{Addr, DISCOVERY_PORT as PORT, LINKS_MAX, LinkId};
 use crate::id::NodeId;
 use crate::node::{Destination, Node, PeerId, Refused, Timer, Transmit};
 use crate::time::Instant;
 use crate::wire::HostRecord;
 
-/// The UDP port that a node uses when nothing else is asked for, and that sweeps try.
-pub const PORT: u16 = 28_883;
 /// Addresses given by hand that a node can hold.
-pub const JOINS_MAX: usize = 8;
+const JOINS_MAX: usize = 8;
 /// Own addresses that a node remembers.
-pub const LOCALS_MAX: usize = 8;
+const LOCALS_MAX: usize = 8;
 
 /// Milliseconds between the first Pings.
 const FIRST_MS: [u32; 3] = [250, 750, 2_000];
@@ -72,7 +70,7 @@ struct Local {
 #[derive(Clone, Copy, Debug)]
 struct Sweep {
     local: u8,
-    /// Two for each address: our own port, then [`PORT`].
+    /// Two for each address: our own port, then the usual one.
     step: u32,
     /// Pings that may be sent now.
     burst: u8,
@@ -284,7 +282,7 @@ impl Node<'_> {
     }
 
     /// Looks for a node at an address given by hand, until one answers there, and again whenever its session is gone:
-    /// with growing pauses up to a minute, for ever. The session with it is kept up. At most [`JOINS_MAX`] addresses.
+    /// with growing pauses up to a minute, for ever. The session with it is kept up. At most 8 addresses.
     ///
     /// # Errors
     /// `Invalid`: the address is no host's, or no such link can be. `Full`: too many addresses. Nothing was changed.
@@ -321,7 +319,7 @@ impl Node<'_> {
     }
 
     /// Tells the node one of its own addresses on a link, with the length of its network's prefix: what a sweep goes
-    /// over. At most [`LOCALS_MAX`]; the oldest makes room.
+    /// over. At most 8; the oldest makes room.
     pub fn handle_local_addr(&mut self, now: Instant, link: LinkId, addr: Addr, prefix_len: u8) {
         self.env.advance(now);
         let local = Local { link, addr, prefix_len };
@@ -400,7 +398,7 @@ impl Node<'_> {
     }
 }
 
-/// The address of a step of a sweep around an own IPv4 address: at most its /24, our own port and then [`PORT`].
+/// The address of a step of a sweep around an own IPv4 address: at most its /24, our own port and then the usual one.
 fn swept(local: &Local, step: u32) -> Option<Addr> {
     let core::net::IpAddr::V4(ip) = local.addr.ip() else { return None };
     let ports: &[u16] = if local.addr.port == PORT { &[PORT] } else { &[local.addr.port, PORT] };

@@ -31,7 +31,7 @@ pub mod config;
 pub mod content;
 pub mod counters;
 pub mod crypto;
-pub mod discover;
+mod discover;
 pub mod exchange;
 pub mod group;
 pub mod hosts;

@@ -132,14 +132,20 @@ impl Node<'_> {
             let urgent = !peer.urgent.is_empty();
             let queue = if urgent { peer.urgent } else { peer.bulk };
             let Some(out) = self.env.outbox.front(&queue) else { break };
-            if self.write(id, out, &mut writer) == Wrote::NoRoom {
+            let wrote = self.write(id, out, &mut writer);
+            if wrote == Wrote::NoRoom {
                 if !writer.is_empty() {
                     break;
                 }
                 self.env.counters.messages_too_long += 1;
             }
             let peer = self.peers.peers.get_mut(id.0)?;
-            self.env.outbox.pop(if urgent { &mut peer.urgent } else { &mut peer.bulk });
+            let queue = if urgent { &mut peer.urgent } else { &mut peer.bulk };
+            self.env.outbox.pop(queue);
+            if wrote == Wrote::More {
+                // Its place was just freed.
+                self.env.outbox.push(queue, out);
+            }
             if matches!(out, Out::Path(Notice::Bye)) && peer.closing {
                 bye = true;
                 break;

@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// What a package may need for its own tests besides, with the reason.
 const MAY_TEST_WITH: &[(&str, &str, &str)] = &[
+    ("core", "adapters/crypto", "sessions are tested with real handshakes"),
     ("adapters/driver", "adapters/crypto", "the loop is tested with nodes that really talk"),
     ("adapters/store", "adapters/driver", "stores are tested through the loop's Disk"),
 ];
