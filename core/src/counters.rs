@@ -138,6 +138,8 @@ counters! {
     items_refused,
     /// Blocks whose hash was wrong.
     blocks_corrupt,
+    /// Lookups begun: walks to the group of an item.
+    lookups,
     /// Lookups that ended with *not found*.
     not_found,
     /// Storage operations that failed.

@@ -175,6 +175,8 @@ memory! {
     items: content::Item, l => l.items;
     item_index: u32, l => index_cells(l.items);
     operations: Slot<retrieve::Op>, l => l.operations;
+    transfers: Slot<retrieve::Transfer>, l => l.large_buffers + l.operations;
+    lists: Option<retrieve::CachedList>, l => 1 + l.large_buffers / 32;
     jobs: Slot<storage::StoreJob>, l => l.jobs;
     events: Option<Event>, l => l.events;
 }
@@ -215,6 +217,8 @@ macro_rules! static_memory {
             items: $crate::content::Item = $crate::content::Item::EMPTY;
             item_index: u32 = 0;
             operations: $crate::table::Slot<$crate::retrieve::Op> = $crate::table::Slot::EMPTY;
+            transfers: $crate::table::Slot<$crate::retrieve::Transfer> = $crate::table::Slot::EMPTY;
+            lists: Option<$crate::retrieve::CachedList> = None;
             jobs: $crate::table::Slot<$crate::storage::StoreJob> = $crate::table::Slot::EMPTY;
             events: Option<$crate::Event> = None;
         }

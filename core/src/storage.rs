@@ -93,6 +93,8 @@ pub(crate) enum StoreOwner {
     Serve(Handle),
     /// A block of a put or get.
     Op(OpOwner),
+    /// A cached list of an extent, and its place.
+    List(u16),
     /// A seat that pulls an item, and which of its pulls.
     Seat(Handle, u8),
 }
@@ -227,6 +229,10 @@ impl Node<'_> {
         if done.result.is_err() {
             self.env.counters.store_failed += 1;
         }
+        let at = match &job.work {
+            Work::Put(at, _) | Work::Get(at, _) => *at,
+            Work::Delete(key) => BlockRef { key: *key, index: 0 },
+        };
         let stored = match (job.work, done.result) {
             (Work::Get(_, buffer), Ok(bytes)) if bytes.len() <= crate::wire::BLOCK => {
                 self.env.buffers.truncate(&buffer, bytes.len());
@@ -243,6 +249,6 @@ impl Node<'_> {
             }
             (Work::Delete(_), result) => result.map_or_else(Stored::Failed, |_| Stored::Done),
         };
-        self.stored(job.owner, stored);
+        self.stored(job.owner, at, stored);
     }
 }

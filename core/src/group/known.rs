@@ -64,9 +64,9 @@ fn score(key: &Key, class: Class, group: &GroupId, seat: u8) -> u64 {
     score >> 1 | u64::from(own_class) << 63
 }
 
-fn add_best(best: &mut Vec<Candidate, 8>, candidate: Candidate) {
+fn add_best(best: &mut Vec<Candidate, 8>, candidate: Candidate, excluded: &mut dyn FnMut(&GroupId) -> bool) {
     let at = best.partition_point(|b| (b.score, b.group) > (candidate.score, candidate.group));
-    if at < 8 {
+    if at < 8 && !excluded(&candidate.group) {
         if best.is_full() {
             best.pop();
         }
@@ -85,20 +85,26 @@ impl Groups<'_> {
         score(key, class, group, seat)
     }
 
-    /// The best groups for a key, ours and known ones, best first. Groups too small ever to take `bytes` are left out.
-    /// Cost: one mix of 64 bits per known group.
-    pub fn candidates(&self, key: &Key, class: Class, bytes: u32) -> Vec<Candidate, 8> {
+    /// The best groups for a key, ours and known ones, best first, without those `excluded`. Groups too small ever to take
+    /// `bytes` are left out. Cost: one mix of 64 bits per known group, and `excluded` for each that is among the best so far.
+    pub fn candidates(
+        &self,
+        key: &Key,
+        class: Class,
+        bytes: u32,
+        excluded: &mut dyn FnMut(&GroupId) -> bool,
+    ) -> Vec<Candidate, 8> {
         let mut best = Vec::new();
         let fits = |seat: u8| u64::from(seat_blocks(seat)) * BLOCK as u64 >= u64::from(bytes);
         for (handle, seat) in self.seats.iter().filter(|(_, s)| s.phase == super::Phase::Member && fits(s.size)) {
             let score = score(key, class, &seat.id, seat.size);
             let room = seat.free_bytes() >= u64::from(bytes);
-            add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room });
+            add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room }, excluded);
         }
         for (_, known) in self.known.iter().filter(|(_, k)| fits(k.hint.seat) && !k.hint.contacts.is_empty()) {
             let score = score(key, class, &known.hint.id, known.hint.seat);
             let room = said_room(known.hint.free, bytes);
-            add_best(&mut best, Candidate { group: known.hint.id, score, seat: None, room });
+            add_best(&mut best, Candidate { group: known.hint.id, score, seat: None, room }, excluded);
         }
         best
     }

@@ -184,6 +184,11 @@ impl<'m> Groups<'m> {
         self.seats.iter().find(|(_, seat)| seat.id == *group && seat.phase == Phase::Member).map(|(handle, _)| handle)
     }
 
+    /// The group of a seat of which we are a member.
+    pub fn group_in(&self, seat: Handle) -> Option<GroupId> {
+        self.seats.get(seat).filter(|seat| seat.phase == Phase::Member).map(|seat| seat.id)
+    }
+
     fn seat_by_prefix(&self, prefix: [u8; 4]) -> Option<Handle> {
         let is = |seat: &Seat| seat.id.0[..4] == prefix && seat.phase == Phase::Member;
         self.seats.iter().find(|(_, seat)| is(seat)).map(|(handle, _)| handle)

@@ -79,6 +79,22 @@ impl<'m> Class<'m> {
         Some(at as u16)
     }
 
+    /// Lengthens a chunk; false when it would be longer than chunks are.
+    fn extend(&mut self, index: u16, len: usize) -> bool {
+        let Some(chunk) = self.chunks.items_mut().get_mut(index as usize).filter(|_| len <= self.size) else {
+            return false;
+        };
+        chunk.len = len as u32;
+        #[cfg(feature = "alloc")]
+        if let Arena::Owned(owned) = &mut self.arena
+            && let Some(bytes) = owned.get_mut(index as usize)
+            && bytes.len() < len
+        {
+            bytes.resize(len, 0);
+        }
+        true
+    }
+
     fn bytes(&self, index: u16) -> &[u8] {
         let len = self.chunks.items().get(index as usize).map_or(0, |chunk| chunk.len as usize);
         let all = match &self.arena {
@@ -205,6 +221,23 @@ impl<'m> Buffers<'m> {
             part.copy_from_slice(&self.bytes(from)[at..end]);
             self.bytes_mut(to)[at..end].copy_from_slice(part);
         }
+    }
+
+    /// Appends bytes to a buffer, which moves to a larger one if need be; frees it when there is none.
+    pub fn append(&mut self, id: BufferId, bytes: &[u8]) -> Option<BufferId> {
+        let len = self.bytes(&id).len();
+        let class = if id.large { &mut self.large } else { &mut self.small };
+        if class.extend(id.index, len + bytes.len()) {
+            self.bytes_mut(&id).get_mut(len..)?.copy_from_slice(bytes);
+            return Some(id);
+        }
+        let larger = self.alloc(len + bytes.len());
+        if let Some(larger) = &larger {
+            self.copy(&id, larger);
+            self.bytes_mut(larger).get_mut(len..)?.copy_from_slice(bytes);
+        }
+        self.free(id);
+        larger
     }
 
     pub fn bytes(&self, id: &BufferId) -> &[u8] {

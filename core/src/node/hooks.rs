@@ -4,7 +4,7 @@ use super::{Event, Node, PeerId, Timer};
 use crate::exchange::{self, Body, Failure, Owner, Served};
 use crate::id::{NodeId, RouteId};
 use crate::route::internal;
-use crate::storage::{StoreOwner, Stored};
+use crate::storage::{BlockRef, StoreOwner, Stored};
 use crate::wire::{Message, Writer};
 use crate::{group, session};
 
@@ -148,15 +148,16 @@ impl Node<'_> {
     }
 
     /// A storage operation has ended.
-    pub(crate) fn stored(&mut self, owner: StoreOwner, stored: Stored) {
+    pub(crate) fn stored(&mut self, owner: StoreOwner, at: BlockRef, stored: Stored) {
         match owner {
             StoreOwner::None => {
                 if let Stored::Got(buffer) = stored {
                     self.env.buffers.free(buffer);
                 }
             }
-            StoreOwner::Serve(serve) => self.serve_stored(serve, stored),
-            StoreOwner::Op(op) => self.op_stored(op, stored),
+            StoreOwner::Serve(serve) => self.serve_stored(serve, at, stored),
+            StoreOwner::Op(op) => self.op_stored(op, at, stored),
+            StoreOwner::List(place) => self.list_stored(place, at, stored),
             StoreOwner::Seat(seat, pull) => self.seat_stored(seat, pull, stored),
         }
     }

@@ -174,7 +174,7 @@ impl<'m> Node<'m> {
             exchange: Exchange::new(memory.calls, memory.serves, memory.serve_index, boot),
             groups: Groups::new(memory.seats, memory.partners, memory.known, memory.known_index),
             content: Content::new(memory.items, memory.item_index),
-            retrieve: Retrieve::new(memory.operations),
+            retrieve: Retrieve::new(memory.operations, memory.transfers, memory.lists),
             storage: Storage::new(memory.jobs),
         };
         node.begin();

@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(layout(520_192), (127, 1, 0));
         assert_eq!(layout(520_193), (128, 2, 1));
         assert_eq!(layout(1 << 30), (1 << 18, 2065, 2));
-        assert_eq!(layout(LENGTH_MAX), (1 << 28, 2_113_665, 4));
+        assert_eq!(layout(LENGTH_MAX), (1 << 28, 2_113_666, 4));
         assert_eq!(Layout::of(LENGTH_MAX + 1), None);
     }
 

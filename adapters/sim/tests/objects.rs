@@ -1,0 +1,205 @@
+//! Objects put and got in a simulated network (PROTOCOL §6).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use butter_core::Event;
+use butter_core::id::Key;
+use butter_core::node::{GetId, PutId};
+use butter_core::retrieve::{GetStatus, Progress, PutStatus, Reason};
+use butter_sim::{FakeCrypto, Profile, Spec, Who, World, WorldConfig};
+
+const BLOCK: usize = 4096;
+
+/// What the applications of all nodes hold.
+#[derive(Default)]
+struct Apps {
+    /// The bytes that each node puts.
+    puts: BTreeMap<(Who, PutId), Vec<u8>>,
+    /// The blocks that each node got.
+    gets: BTreeMap<(Who, GetId), BTreeMap<u32, Vec<u8>>>,
+    /// Blocks asked for more than once.
+    asked: u32,
+}
+
+struct Net<'c> {
+    world: World<'c>,
+    apps: Rc<RefCell<Apps>>,
+}
+
+impl<'c> Net<'c> {
+    fn new(crypto: &'c FakeCrypto, config: WorldConfig) -> Self {
+        let apps = Rc::new(RefCell::new(Apps::default()));
+        let mut world = World::new(crypto, config);
+        let hooked = apps.clone();
+        world.set_hook(move |now, who, event, node| {
+            let mut apps = hooked.borrow_mut();
+            match event {
+                Event::PutWants { put, block } => {
+                    apps.asked += 1;
+                    if let Some(bytes) = apps.puts.get(&(who, put)) {
+                        let from = block as usize * BLOCK;
+                        let to = (from + BLOCK).min(bytes.len());
+                        // Refused for want of a buffer: it will be asked for again.
+                        let _ = node.put_block(now, put, block, &bytes[from..to]);
+                    }
+                }
+                Event::GetHas { get, block } => {
+                    let mut buf = [0; BLOCK];
+                    if let Some(n) = node.got_block(now, get, block, &mut buf) {
+                        apps.gets.entry((who, get)).or_default().insert(block, buf[..n].to_vec());
+                    }
+                }
+                _ => {}
+            }
+        });
+        Net { world, apps }
+    }
+
+    fn lan(crypto: &'c FakeCrypto, seed: u64, nodes: u32) -> Self {
+        let mut net = Net::new(crypto, WorldConfig { seed, ..WorldConfig::default() });
+        for _ in 0..nodes {
+            net.world.add(&Spec::default());
+        }
+        net.world.run_for(3_000);
+        net
+    }
+
+    fn put_begin(&mut self, who: Who, bytes: &[u8]) -> PutId {
+        let apps = self.apps.clone();
+        let put = self.world.call(who, |now, node| {
+            let put = node.put(now, bytes.len() as u64, 1).unwrap();
+            apps.borrow_mut().puts.insert((who, put), bytes.to_vec());
+            put
+        });
+        put.unwrap()
+    }
+
+    fn put_status(&self, who: Who, put: PutId) -> PutStatus {
+        self.world.node(who).unwrap().put_status(put).unwrap()
+    }
+
+    fn put(&mut self, who: Who, bytes: &[u8]) -> PutStatus {
+        let put = self.put_begin(who, bytes);
+        let ended = self.world.run_until(120_000, |world| {
+            world.node(who).unwrap().put_status(put).unwrap().progress != Progress::Working
+        });
+        assert!(ended, "a put never hangs: {:?}", self.put_status(who, put));
+        let status = self.put_status(who, put);
+        self.world.call(who, |now, node| node.put_free(now, put));
+        status
+    }
+
+    fn get_begin(&mut self, who: Who, key: Key, from_block: u32) -> GetId {
+        self.world.call(who, |now, node| node.get(now, key, from_block).unwrap()).unwrap()
+    }
+
+    fn get_end(&mut self, who: Who, get: GetId) -> (GetStatus, Vec<u8>) {
+        let ended = self.world.run_until(180_000, |world| {
+            world.node(who).unwrap().get_status(get).unwrap().progress != Progress::Working
+        });
+        let status = self.world.node(who).unwrap().get_status(get).unwrap();
+        assert!(ended, "a get never hangs: {status:?}");
+        self.world.call(who, |now, node| node.get_free(now, get));
+        let blocks = self.apps.borrow_mut().gets.remove(&(who, get)).unwrap_or_default();
+        (status, blocks.into_values().flatten().collect())
+    }
+
+    fn get(&mut self, who: Who, key: Key) -> (GetStatus, Vec<u8>) {
+        let get = self.get_begin(who, key, 0);
+        self.get_end(who, get)
+    }
+}
+
+/// Bytes that differ from block to block.
+fn bytes(n: usize) -> Vec<u8> {
+    let mut x = n as u32 | 1;
+    (0..n)
+        .map(|_| {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (x >> 24) as u8
+        })
+        .collect()
+}
+
+fn roomy() -> Profile {
+    Profile::desktop().with(|profile| profile.config.storage_blocks = 16_384)
+}
+
+#[test]
+fn s6_3_a_lone_node_holds_one_copy_of_any_length() {
+    let crypto = FakeCrypto::new();
+    let mut net = Net::new(&crypto, WorldConfig { disk_us: 100, ..WorldConfig::default() });
+    let who = net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+    net.world.run_for(2_000);
+    for n in [0, 1, 4096, 4097, 100_000, 520_192, 520_193, 3_000_000] {
+        let bytes = bytes(n);
+        let status = net.put(who, &bytes);
+        assert_eq!((status.progress, status.replicas, status.wanted), (Progress::Done, 1, 3), "{n}: {status:?}");
+        assert_eq!((status.bytes_done, status.bytes_total), (n as u64, n as u64));
+        let (got, back) = net.get(who, status.key.unwrap());
+        assert_eq!((got.progress, got.bytes_done, got.bytes_total), (Progress::Done, n as u64, Some(n as u64)));
+        assert!(back == bytes, "{n}");
+    }
+}
+
+#[test]
+fn s6_3_what_a_put_holds_is_free_again() {
+    let crypto = FakeCrypto::new();
+    let mut net = Net::new(&crypto, WorldConfig::default());
+    let who = net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+    net.world.run_for(2_000);
+    for round in 0..100 {
+        // Cancelled at every stage.
+        let put = net.put_begin(who, &bytes(700_000 + round));
+        net.world.run_for(round as u64 * 7);
+        net.world.call(who, |now, node| node.put_free(now, put));
+    }
+    let status = net.put(who, &bytes(600_000));
+    assert_eq!(status.progress, Progress::Done);
+    for from in 0..160 {
+        let get = net.get_begin(who, status.key.unwrap(), from);
+        net.world.call(who, |now, node| node.get_free(now, get));
+    }
+    assert_eq!(net.get(who, status.key.unwrap()).1.len(), 600_000);
+}
+
+#[test]
+fn s6_3_a_full_node_says_so() {
+    let crypto = FakeCrypto::new();
+    let mut net = Net::new(&crypto, WorldConfig::default());
+    let who = net.world.add(&Spec { profile: Profile::tiny(), ..Spec::default() });
+    net.world.run_for(2_000);
+    let mut ends = Vec::new();
+    for n in 0..10 {
+        ends.push(net.put(who, &bytes(4096 - n)).progress);
+    }
+    assert_eq!(ends[..8], [Progress::Done; 8]);
+    assert_eq!(ends[8..], [Progress::Failed(Reason::Full); 2]);
+}
+
+#[test]
+fn s6_4_an_absent_key_is_honestly_not_found() {
+    let crypto = FakeCrypto::new();
+    let mut net = Net::lan(&crypto, 1, 5);
+    let (status, back) = net.get(Who(2), Key([7; 32]));
+    assert_eq!((status.progress, back.len()), (Progress::NotFound, 0));
+    assert_eq!(net.world.node(Who(2)).unwrap().counters().not_found, 1);
+}
+
+#[test]
+fn s6_4_a_get_resumes_at_any_block() {
+    let crypto = FakeCrypto::new();
+    let mut net = Net::new(&crypto, WorldConfig::default());
+    let who = net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+    net.world.run_for(2_000);
+    let bytes = bytes(1_100_000);
+    let key = net.put(who, &bytes).key.unwrap();
+    for from in [0, 1, 126, 127, 128, 254, 268, 269, 1000] {
+        let get = net.get_begin(who, key, from);
+        let (status, back) = net.get_end(who, get);
+        assert_eq!((status.progress, status.bytes_done), (Progress::Done, 1_100_000), "{from}");
+        assert!(back == bytes[bytes.len().min(from as usize * BLOCK)..], "{from}");
+    }
+}

@@ -1,0 +1,613 @@
+//! Putting an object: its items one after the other, children before parents (PROTOCOL §6.3).
+//!
+//! A put pulls: it asks the application for blocks, each at least twice when the object is more than one block: once to hash it, and
+//! again for every time it must be sent. So no data is kept but what is on its way.
+
+use heapless::Vec;
+
+use super::message::{Here, Locate, Located};
+use super::object::{FANOUT, HEADER, Layout, key_of, list_bytes, write_entry, write_header};
+use super::walk::Found;
+use super::{OpOwner, PART_FOUND, Progress, Reason, Work};
+use crate::content::Kind;
+use crate::group::Class;
+use crate::id::{GroupId, Key, NodeId};
+use crate::node::{BufferId, Buffers, Event, Node, PutId, Refused, Timer};
+use crate::table::Handle;
+use crate::time::Instant;
+use crate::wire::BLOCK;
+
+/// Groups tried for one item before the put fails.
+const TRIES_MAX: u8 = 5;
+/// Seat sizes tried when a group is to be founded.
+const FOUND_MAX: u8 = 4;
+/// The largest seat that is founded: 8 · 8^5 blocks, 1 GiB.
+const SEAT_MAX: u8 = 5;
+/// Milliseconds after which a block that the application was asked for, and has not given, is asked for again.
+const ASK_AGAIN_MS: u32 = 1_000;
+/// Milliseconds between two questions for the members of a group that is not ours.
+const REFRESH_MS: u32 = 400;
+/// Groups over which a large object is spread, about.
+const SPREAD: u64 = 16;
+
+/// What a put is at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Hashing the blocks of the next item.
+    Gather,
+    /// Looking for the item's group.
+    Place,
+    /// Waiting for a group to be founded.
+    Found,
+    /// Storing the item's blocks, and waiting for recruits.
+    Store,
+}
+
+/// A put under way.
+#[derive(Debug)]
+pub(super) struct Put {
+    layout: Layout,
+    min_replicas: u8,
+    phase: Phase,
+    /// The fewest members that hold an item stored so far, and how many were wanted.
+    replicas: u8,
+    wanted: u8,
+    /// Which extent of the object is at work.
+    pub(super) extent: u32,
+    /// Which item is at work: 0 the block or extent, n the tree of level n.
+    level: u8,
+    /// Own bytes of the block or extent at work.
+    list: Option<BufferId>,
+    /// Own bytes of the trees above it, and how many entries they have so far; level 1 first.
+    trees: Vec<(BufferId, u8), { super::object::LEVEL_MAX as usize }>,
+    /// Bit i: block i of the extent is hashed.
+    hashed: u128,
+    /// Bit i: the application was asked for data block i of the extent, since `asked_at`.
+    pub(super) asked: u128,
+    asked_at: Instant,
+    pub(super) item: Item,
+    pub(super) group: GroupId,
+    /// A group that has failed for this item.
+    pub(super) refused: Option<GroupId>,
+    pub(super) seat: Option<Handle>,
+    /// What was last told of the group, when it is not ours.
+    recruiting: bool,
+    group_wanted: u8,
+    /// Groups tried for this item.
+    tries: u8,
+    /// Seat sizes tried.
+    foundings: u8,
+    /// When the members are next asked for.
+    refresh_at: Instant,
+    /// Bytes of the object in items that are stored.
+    done: u64,
+}
+
+/// The item being stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item {
+    pub key: Key,
+    pub kind: Kind,
+    pub blocks: u8,
+    pub bytes: u32,
+}
+
+/// How far a put is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PutStatus {
+    /// Under way, done or failed.
+    pub progress: Progress,
+    /// The object's id, once all of it is stored.
+    pub key: Option<Key>,
+    /// Bytes of the object stored so far.
+    pub bytes_done: u64,
+    /// Bytes of the object.
+    pub bytes_total: u64,
+    /// Blocks of data in the object.
+    pub blocks: u32,
+    /// Nodes that hold it: the fewest over its items. Of an item not stored yet nothing is said.
+    pub replicas: u8,
+    /// Nodes that should.
+    pub wanted: u8,
+}
+
+impl Put {
+    pub(super) fn free(&mut self, buffers: &mut Buffers<'_>) {
+        if let Some(list) = self.list.take() {
+            buffers.free(list);
+        }
+        while let Some((tree, _)) = self.trees.pop() {
+            buffers.free(tree);
+        }
+    }
+
+    /// Whether the application owes blocks.
+    pub(super) fn asking(&self) -> bool {
+        self.asked != 0
+    }
+
+    /// The buffer of the own bytes of the item at work.
+    pub(super) fn own(&self) -> Option<&BufferId> {
+        match self.level {
+            0 => self.list.as_ref(),
+            level => self.trees.get(usize::from(level) - 1).map(|(tree, _)| tree),
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self.item.kind {
+            Kind::Extent => Class::Large,
+            Kind::Block | Kind::Tree => Class::Small,
+        }
+    }
+
+    /// The seat size to found with at the `n`th try: the one that suits best first, then its neighbours.
+    fn seat_size(&self, n: u8, groups: usize) -> Option<u8> {
+        let (best, least) = match self.class() {
+            // Small items begin in the smallest seats, which every node has; the more groups there are, the larger the next.
+            Class::Small => (
+                if groups == 0 {
+                    0
+                } else if groups < 8 {
+                    1
+                } else if groups < 32 {
+                    2
+                } else {
+                    3
+                },
+                0,
+            ),
+            Class::Large => {
+                let share = u64::from(self.layout.blocks) / SPREAD;
+                ((2..SEAT_MAX).find(|seat| 8u64 << (3 * seat) >= share).unwrap_or(SEAT_MAX), 2)
+            }
+        };
+        let smaller = (least..best).rev();
+        let larger = best + 1..=SEAT_MAX;
+        let order: Vec<u8, 8> = match self.class() {
+            Class::Small => core::iter::once(best).chain(larger).chain(smaller).collect(),
+            Class::Large => core::iter::once(best).chain(smaller).chain(larger).collect(),
+        };
+        order.get(usize::from(n)).copied().filter(|_| n < FOUND_MAX)
+    }
+}
+
+impl Node<'_> {
+    /// Puts an object of `length` bytes (at most 2^40) that the application gives block by block: [`Event::PutWants`] asks,
+    /// [`Node::put_block`] gives, and [`Event::PutDone`] tells the end. The put fails when fewer than `min_replicas` nodes hold
+    /// it then. It holds a buffer of 512 bytes, and one of up to 4,072 per level of the object's tree, 1 to 5.
+    ///
+    /// # Errors
+    /// Nothing was changed: [`Refused::TooLong`]; [`Refused::Full`] or [`Refused::NoBuffer`] while others are under way.
+    pub fn put(&mut self, now: Instant, length: u64, min_replicas: u8) -> Result<PutId, Refused> {
+        self.env.advance(now);
+        let layout = Layout::of(length).ok_or(Refused::TooLong)?;
+        let mut put = Put {
+            layout,
+            min_replicas,
+            phase: Phase::Gather,
+            replicas: u8::MAX,
+            wanted: 0,
+            extent: 0,
+            level: 0,
+            list: None,
+            trees: Vec::new(),
+            hashed: 0,
+            asked: 0,
+            asked_at: now,
+            item: Item { key: Key::default(), kind: Kind::Block, blocks: 1, bytes: 0 },
+            group: GroupId::default(),
+            refused: None,
+            seat: None,
+            recruiting: false,
+            group_wanted: 0,
+            tries: 0,
+            foundings: 0,
+            refresh_at: now,
+            done: 0,
+        };
+        // All that it needs to go on is reserved now (N5): a block or list, and the trees. One more buffer at a time is for copies.
+        let list = match layout.extents {
+            0 => length as usize,
+            _ => list_bytes(usize::from(layout.extent_blocks(0))),
+        };
+        put.list = self.env.buffers.alloc(list);
+        let mut reserved = put.list.is_some();
+        for level in 1..=layout.levels {
+            match self.env.buffers.alloc(list_bytes(layout.entries(level))) {
+                Some(tree) if reserved => reserved = put.trees.push((tree, 0)).is_ok(),
+                Some(tree) => self.env.buffers.free(tree),
+                None => reserved = false,
+            }
+        }
+        if !reserved {
+            put.free(&mut self.env.buffers);
+            self.env.counters.buffers_refused += 1;
+            return Err(Refused::NoBuffer);
+        }
+        let full = self.retrieve.ops.is_full();
+        match self.op_begin(Work::Put(put)) {
+            Ok(op) => {
+                self.op_step(op);
+                Ok(PutId(op))
+            }
+            Err(work) => {
+                if let Work::Put(mut put) = work {
+                    put.free(&mut self.env.buffers);
+                }
+                Err(if full { Refused::Full } else { Refused::NoBuffer })
+            }
+        }
+    }
+
+    /// Gives a put the block it asked for: 4,096 bytes, or what is left at the end of the object. A block given twice is ignored.
+    ///
+    /// # Errors
+    /// Nothing was changed: [`Refused::Unknown`], the put is not under way; [`Refused::Invalid`], the length is not that of the block;
+    /// [`Refused::NoBuffer`], it cannot be sent now and will be asked for again.
+    pub fn put_block(&mut self, now: Instant, put: PutId, block: u32, data: &[u8]) -> Result<(), Refused> {
+        self.env.advance(now);
+        let op = put.0;
+        if !self.retrieve.working(op) {
+            return Err(Refused::Unknown);
+        }
+        let put = self.retrieve.put(op).ok_or(Refused::Unknown)?;
+        if block >= put.layout.blocks || data.len() != put.layout.block_bytes(block) {
+            return Err(Refused::Invalid);
+        }
+        let Some(at) = block.checked_sub(put.extent * FANOUT as u32).filter(|at| *at < FANOUT as u32) else {
+            return Ok(());
+        };
+        if put.asked & 1 << at == 0 {
+            return Ok(());
+        }
+        match put.phase {
+            Phase::Gather => self.put_hash(op, at as u8, data),
+            Phase::Store => self.push_block(op, at as u8 + 1, data)?,
+            Phase::Place | Phase::Found => {}
+        }
+        self.op_moved(op);
+        self.op_step(op);
+        Ok(())
+    }
+
+    /// How far a put is. `None`: there is no such put.
+    pub fn put_status(&self, put: PutId) -> Option<PutStatus> {
+        let op = self.retrieve.ops.get(put.0)?;
+        let Work::Put(put) = &op.work else { return None };
+        let partly = match put.phase {
+            Phase::Store if put.level == 0 && op.progress == Progress::Working => self.pushed_bytes(op, put),
+            _ => 0,
+        };
+        Some(PutStatus {
+            progress: op.progress,
+            key: (op.progress == Progress::Done).then_some(put.item.key),
+            bytes_done: (put.done + partly).min(put.layout.length),
+            bytes_total: put.layout.length,
+            blocks: put.layout.blocks,
+            replicas: if put.replicas == u8::MAX { 0 } else { put.replicas },
+            wanted: put.wanted.max(self.env.config.replicas),
+        })
+    }
+
+    /// Frees a put. One under way is cancelled: what it has stored stays until its lease ends.
+    pub fn put_free(&mut self, now: Instant, put: PutId) {
+        self.env.advance(now);
+        if self.retrieve.put(put.0).is_some() {
+            self.op_free(put.0);
+        }
+    }
+
+    /// Hashes block `at` of the block or extent at work.
+    fn put_hash(&mut self, op: Handle, at: u8, data: &[u8]) {
+        let crypto = self.env.crypto;
+        let Some(put) = self.retrieve.put(op) else { return };
+        put.asked &= !(1 << at);
+        let Some(list) = &put.list else { return };
+        let own = self.env.buffers.bytes_mut(list);
+        if put.layout.extents == 0 {
+            if let Some(own) = own.get_mut(..data.len()) {
+                own.copy_from_slice(data);
+            }
+        } else {
+            write_entry(own, usize::from(at), &key_of(crypto, Kind::Block, data));
+        }
+        put.hashed |= 1 << at;
+    }
+
+    /// Blocks asked of the application at a time.
+    fn ask_ahead(&self) -> u32 {
+        let events = (self.env.limits.events / 2).max(1);
+        u32::from(self.env.config.transfer_window).min(events as u32)
+    }
+
+    /// Asks the application for data blocks of the extent at work, those in `wanted`; again for what is owed too long.
+    pub(super) fn put_ask(&mut self, op: Handle, wanted: u128) {
+        let (now, ahead) = (self.env.now, self.ask_ahead());
+        let Some(put) = self.retrieve.put(op) else { return };
+        let base = put.extent * FANOUT as u32;
+        let mut ask = 0u128;
+        if put.asked != 0 && now.ms_since(put.asked_at) >= ASK_AGAIN_MS {
+            put.asked &= wanted;
+            ask = put.asked;
+        }
+        let mut more = wanted & !put.asked;
+        while more != 0 && put.asked.count_ones() < ahead {
+            let bit = more & more.wrapping_neg();
+            put.asked |= bit;
+            ask |= bit;
+            more &= !bit;
+        }
+        if ask != 0 {
+            put.asked_at = now;
+        }
+        while ask != 0 {
+            let block = base + ask.trailing_zeros();
+            ask &= ask - 1;
+            self.env.event(Event::PutWants { put: PutId(op), block });
+        }
+    }
+
+    /// Goes on with a put.
+    pub(super) fn put_step(&mut self, op: Handle) {
+        // Phases follow each other without a wait; at most once round for each item.
+        for _ in 0..8 {
+            let Some(phase) = self.retrieve.put(op).map(|put| put.phase) else { return };
+            let go_on = match phase {
+                Phase::Gather => self.put_gather(op),
+                Phase::Place => self.put_place(op),
+                Phase::Found => false,
+                Phase::Store => self.put_store(op),
+            };
+            if !go_on || !self.retrieve.working(op) {
+                return;
+            }
+        }
+    }
+
+    fn put_gather(&mut self, op: Handle) -> bool {
+        let crypto = self.env.crypto;
+        let Some(put) = self.retrieve.put(op) else { return false };
+        let n = match put.layout.extents {
+            0 => 1,
+            _ => put.layout.extent_blocks(put.extent),
+        };
+        let all = (1u128 << n) - 1;
+        let missing = all & !put.hashed;
+        if missing != 0 {
+            self.put_ask(op, missing);
+            return false;
+        }
+        let Some(list) = &put.list else { return false };
+        if put.layout.extents > 0 {
+            let length = put.layout.span(0, put.extent);
+            // The last extent is shorter: what is left of the list is not its own bytes.
+            self.env.buffers.truncate(list, list_bytes(usize::from(n)));
+            write_header(self.env.buffers.bytes_mut(list), 0, length);
+            let own = self.env.buffers.bytes(list);
+            let bytes = own.len() as u32 + length as u32;
+            put.item = Item { key: key_of(crypto, Kind::Extent, own), kind: Kind::Extent, blocks: n + 1, bytes };
+        } else {
+            let own = self.env.buffers.bytes(list);
+            put.item =
+                Item { key: key_of(crypto, Kind::Block, own), kind: Kind::Block, blocks: 1, bytes: own.len() as u32 };
+        }
+        put.asked = 0;
+        self.put_new_item(op);
+        true
+    }
+
+    /// Looks for a group for the item that is ready now.
+    fn put_new_item(&mut self, op: Handle) {
+        let Some(put) = self.retrieve.put(op) else { return };
+        put.tries = 0;
+        put.foundings = 0;
+        put.refused = None;
+        self.put_place_begin(op, None);
+    }
+
+    fn put_place_begin(&mut self, op: Handle, refused: Option<GroupId>) {
+        self.transfers_clear(op);
+        self.contacts_clear(op);
+        let Some(put) = self.retrieve.put(op) else { return };
+        put.phase = Phase::Place;
+        put.asked = 0;
+        put.refused = refused;
+        let (key, class, bytes) = (put.item.key, put.class(), put.item.bytes);
+        self.walk_begin(op, key, class, bytes, refused);
+    }
+
+    fn put_place(&mut self, op: Handle) -> bool {
+        let Some(found) = self.walk_step(op) else { return false };
+        match found {
+            Found::Group(group) => self.put_placed(op, group),
+            // A group may be founded at once; then the put goes on.
+            Found::Nothing => self.put_found(op),
+        }
+        true
+    }
+
+    /// What the best group so far says of itself.
+    pub(super) fn put_told(&mut self, op: Handle, here: Here) {
+        if let Some(put) = self.retrieve.put(op) {
+            put.recruiting = here.recruiting;
+            put.group_wanted = here.wanted;
+        }
+    }
+
+    fn put_placed(&mut self, op: Handle, group: GroupId) {
+        let seat = self.seat_in(&group);
+        let wanted = self.hint(&group).map(|hint| hint.wanted);
+        let now = self.env.now;
+        if seat.is_some() {
+            self.own_contacts(op, &group);
+        }
+        self.board_clear(op);
+        let Some(put) = self.retrieve.put(op) else { return };
+        put.phase = Phase::Store;
+        put.group = group;
+        put.seat = seat;
+        put.refresh_at = now.plus_ms(REFRESH_MS);
+        if let Some(wanted) = wanted.filter(|_| seat.is_some()) {
+            put.group_wanted = wanted;
+        }
+    }
+
+    /// Asks for a group to be founded, of the next seat size to try.
+    fn put_found(&mut self, op: Handle) {
+        let groups = self.groups.len();
+        let Some(put) = self.retrieve.put(op) else { return };
+        let Some(seat) = put.seat_size(put.foundings, groups) else {
+            self.op_end(op, Progress::Failed(Reason::Full));
+            return;
+        };
+        put.foundings += 1;
+        put.phase = Phase::Found;
+        self.found(seat, OpOwner { op, part: PART_FOUND });
+    }
+
+    /// Founding, asked for with `found`, has ended.
+    pub(crate) fn op_founded(&mut self, owner: OpOwner, group: Option<GroupId>) {
+        let op = owner.op;
+        if !self.retrieve.working(op) || self.retrieve.put(op).is_none_or(|put| put.phase != Phase::Found) {
+            return;
+        }
+        match group {
+            // The walk ends at the new group, or at a better one that has come to be known meanwhile.
+            Some(_) => {
+                self.op_moved(op);
+                self.put_place_begin(op, None);
+                // Not gone on from here: `found` may call this before it returns.
+                self.env.timers.set(Timer::Op(op.index), self.env.now);
+            }
+            None => self.put_found(op),
+        }
+    }
+
+    /// The group is no use for this item: another is looked for.
+    pub(super) fn put_elsewhere(&mut self, op: Handle) {
+        let Some(put) = self.retrieve.put(op) else { return };
+        let group = put.group;
+        put.tries += 1;
+        if put.tries >= TRIES_MAX {
+            self.op_end(op, Progress::Failed(Reason::Full));
+        } else {
+            self.put_place_begin(op, Some(group));
+        }
+    }
+
+    /// Whether recruits are still to be waited for; looks for new members from time to time.
+    pub(super) fn put_recruiting(&mut self, op: Handle) -> bool {
+        let now = self.env.now;
+        let Some(put) = self.retrieve.put(op) else { return false };
+        let (group, due) = (put.group, now >= put.refresh_at);
+        if due {
+            put.refresh_at = now.plus_ms(REFRESH_MS);
+        }
+        if put.seat.is_some() {
+            if due {
+                self.own_contacts(op, &group);
+            }
+            return self.recruiting(&group);
+        }
+        let question = Locate { key: put.item.key, class: put.class(), bytes: put.item.bytes, put: true };
+        let recruiting = put.recruiting;
+        if due && recruiting && !self.contact_alive(op).is_some_and(|contact| self.refresh(op, question, contact)) {
+            return false;
+        }
+        recruiting
+    }
+
+    fn contact_alive(&self, op: Handle) -> Option<u8> {
+        self.retrieve.ops.get(op)?.contacts.iter().position(|contact| !contact.dead).map(|at| at as u8)
+    }
+
+    /// The members of the group, told again.
+    pub(super) fn put_refreshed(&mut self, op: Handle, from: NodeId, located: Option<Located>) {
+        let Some(put) = self.retrieve.put(op) else { return };
+        if put.phase != Phase::Store {
+            return;
+        }
+        match located.as_ref().and_then(|located| located.here).filter(|here| here.group == put.group) {
+            Some(here) => {
+                put.recruiting = here.recruiting;
+                put.group_wanted = here.wanted;
+                if let Some(located) = &located {
+                    self.told_contacts(op, &from, located);
+                }
+            }
+            // It does not know, or speaks of another group: what it said before is not to be relied upon.
+            None => put.recruiting = false,
+        }
+    }
+
+    /// Members wanted in the group at work.
+    pub(super) fn put_wanted(&mut self, op: Handle) -> u8 {
+        let replicas = self.env.config.replicas;
+        self.retrieve.put(op).map_or(replicas, |put| if put.group_wanted == 0 { replicas } else { put.group_wanted })
+    }
+
+    /// The item is held by `k` members: goes on with its parent, or with the next extent.
+    pub(super) fn put_stored(&mut self, op: Handle, k: u8) {
+        self.transfers_clear(op);
+        self.contacts_clear(op);
+        let crypto = self.env.crypto;
+        let wanted = self.put_wanted(op);
+        let Some(put) = self.retrieve.put(op) else { return };
+        put.replicas = put.replicas.min(k);
+        put.wanted = put.wanted.max(wanted);
+        if put.replicas < put.min_replicas {
+            self.op_end(op, Progress::Failed(Reason::TooFew));
+            return;
+        }
+        let (layout, extent, child) = (put.layout, put.extent, put.item.key);
+        if put.level == 0 {
+            put.done += if layout.extents == 0 { layout.length } else { layout.span(0, extent) };
+        }
+        if put.level == layout.levels && extent + 1 >= layout.extents {
+            self.op_end(op, Progress::Done);
+            return;
+        }
+        // The key goes into the tree above; if that is complete now, it is the next item.
+        let level = put.level + 1;
+        let Some((tree, entries)) = put.trees.get_mut(usize::from(level) - 1) else { return };
+        let n = usize::from(*entries) + 1;
+        let own = self.env.buffers.bytes_mut(tree);
+        write_entry(own, n - 1, &child);
+        if !layout.closes(level, extent) {
+            *entries = n as u8;
+            put.level = 0;
+            put.extent += 1;
+            put.hashed = 0;
+            put.asked = 0;
+            put.phase = Phase::Gather;
+            return;
+        }
+        *entries = 0;
+        write_header(own, level, layout.span(level, extent));
+        let own = own.get(..list_bytes(n)).unwrap_or_default();
+        let (key, bytes) = (key_of(crypto, Kind::Tree, own), own.len() as u32);
+        put.item = Item { key, kind: Kind::Tree, blocks: 1, bytes };
+        put.level = level;
+        self.put_new_item(op);
+    }
+
+    /// The own bytes of the item at work.
+    pub(super) fn own_bytes(&self, op: Handle) -> &[u8] {
+        let Some(Work::Put(put)) = self.retrieve.ops.get(op).map(|op| &op.work) else { return &[] };
+        let own = put.own().map_or(&[][..], |own| self.env.buffers.bytes(own));
+        let n = match put.item.kind {
+            Kind::Block | Kind::Tree => put.item.bytes as usize,
+            Kind::Extent => HEADER + 32 * usize::from(put.item.blocks - 1),
+        };
+        own.get(..n).unwrap_or_default()
+    }
+
+    /// Whether these are the bytes that were hashed as data block `at` of the extent at work.
+    pub(super) fn put_unchanged(&self, op: Handle, at: u8, data: &[u8]) -> bool {
+        let key = key_of(self.env.crypto, Kind::Block, data);
+        let own = self.own_bytes(op);
+        let place = list_bytes(usize::from(at));
+        own.get(place..place + 32).is_some_and(|bytes| *bytes == key.0) && data.len() <= BLOCK
+    }
+}
