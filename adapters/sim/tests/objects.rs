@@ -152,8 +152,8 @@ fn s6_3_what_a_put_holds_is_free_again() {
     net.world.run_for(2_000);
     for round in 0..100 {
         // Cancelled at every stage.
-        let put = net.put_begin(who, &bytes(700_000 + round));
-        net.world.run_for(round as u64 * 7);
+        let put = net.put_begin(who, &bytes(700_000));
+        net.world.run_for(round * 7);
         net.world.call(who, |now, node| node.put_free(now, put));
     }
     let status = net.put(who, &bytes(600_000));
