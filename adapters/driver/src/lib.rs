@@ -45,6 +45,15 @@ pub enum Incoming {
         /// Its state.
         state: LinkState,
     },
+    /// An address at which this node can be reached over a link, and how many of its bits name the network.
+    Address {
+        /// Which link.
+        link: LinkId,
+        /// The address, with the own port.
+        addr: Addr,
+        /// Bits that all hosts of the local network share.
+        prefix_len: u8,
+    },
 }
 
 /// All links of a node.

@@ -203,6 +203,7 @@ impl<N: Net, C: Clock, D: Disk, A: App, const LINKS: usize, const MTU: usize> Pa
                 }
             }
             Incoming::Link { link, state } => self.node.handle_link(now, link, state),
+            Incoming::Address { link, addr, prefix_len } => self.node.handle_local_addr(now, link, addr, prefix_len),
         }
         true
     }

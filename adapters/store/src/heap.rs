@@ -6,9 +6,6 @@ use alloc::collections::BTreeMap;
 use butter_core::id::Key;
 use butter_core::storage::{BlockRef, StoreError, StoreOp};
 
-/// Bytes that a block takes besides its own: its place in the map and on the heap.
-const OVERHEAD: u64 = 96;
-
 /// Keeps blocks on the heap. Cost of every operation: a walk down a B-tree.
 pub struct Heap {
     blocks: BTreeMap<BlockRef, Box<[u8]>>,
@@ -17,7 +14,10 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// A store for at most `limit` bytes, bookkeeping of 96 bytes per block included.
+    /// Bytes that a block takes besides its own: its place in the map and on the heap.
+    pub const OVERHEAD: u64 = 96;
+
+    /// A store for at most `limit` bytes, bookkeeping of [`Heap::OVERHEAD`] per block included.
     pub const fn new(limit: u64) -> Self {
         Heap { blocks: BTreeMap::new(), bytes: 0, limit }
     }
@@ -39,7 +39,7 @@ impl Heap {
 
     fn forget(&mut self, at: &BlockRef) {
         if let Some(old) = self.blocks.remove(at) {
-            self.bytes -= old.len() as u64 + OVERHEAD;
+            self.bytes -= old.len() as u64 + Self::OVERHEAD;
         }
     }
 
@@ -61,8 +61,8 @@ impl Heap {
         match *op {
             StoreOp::Put { at, len, .. } => {
                 let bytes = buf.get(..len).ok_or(StoreError::Io)?;
-                let old = self.blocks.get(&at).map_or(0, |old| old.len() as u64 + OVERHEAD);
-                let sum = self.bytes - old + len as u64 + OVERHEAD;
+                let old = self.blocks.get(&at).map_or(0, |old| old.len() as u64 + Self::OVERHEAD);
+                let sum = self.bytes - old + len as u64 + Self::OVERHEAD;
                 if sum > self.limit {
                     return Err(StoreError::Full);
                 }
