@@ -1,6 +1,6 @@
 //! What the application sees of calls.
 
-use super::serve::State;
+use super::serves::State;
 use super::{Failure, LOCAL, Owner, Status};
 use crate::id::{NodeId, RouteId};
 use crate::node::{CallId, Event, Node, Refused, ServeId};

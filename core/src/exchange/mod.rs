@@ -8,10 +8,13 @@ mod app;
 mod assembly;
 mod call;
 mod serve;
+mod serves;
+#[cfg(test)]
+mod tests;
 
 pub use assembly::FRAGMENT;
 pub use call::Call;
-pub use serve::Serve;
+pub use serves::Serve;
 
 use crate::id::{NodeId, RouteId};
 use crate::memory::Limits;

@@ -4,6 +4,7 @@ use super::greeting::{finish, frame};
 use super::{Notice, Stray, want};
 use crate::addr::{Addr, LinkId, LinkState};
 use crate::crypto::TAG_LEN;
+use crate::exchange::Frame;
 use crate::node::{Destination, Node, Out, PeerId, Transmit, Wrote};
 use crate::wire::{DATA_HEADER, MTU, MTU_MIN, Writer};
 
@@ -13,7 +14,7 @@ const MESSAGES_MAX: usize = 64;
 impl Out {
     /// Whether it may wait for all others: parts of long bodies.
     fn is_bulk(&self) -> bool {
-        matches!(self, Out::Call(_))
+        matches!(self, Out::Call(Frame::Request(_) | Frame::Response(_)))
     }
 }
 
