@@ -89,6 +89,8 @@ pub(crate) struct Discover {
     wide: bool,
     began: Instant,
     heard: Option<Instant>,
+    /// When somebody was last heard of by multicast or broadcast.
+    sought: Option<Instant>,
     later: [Option<Later>; LATER_MAX],
     joins: [Option<Join>; JOINS_MAX],
     locals: [Option<Local>; LOCALS_MAX],
@@ -107,6 +109,7 @@ impl Discover {
             wide: false,
             began: Instant::ZERO,
             heard: None,
+            sought: None,
             later: [None; LATER_MAX],
             joins: [None; JOINS_MAX],
             locals: [None; LOCALS_MAX],
@@ -127,10 +130,6 @@ impl Discover {
 
     pub fn is_stopped(&self) -> bool {
         self.stopped
-    }
-
-    fn heard_since(&self, moment: Instant) -> bool {
-        self.heard.is_some_and(|heard| heard >= moment)
     }
 }
 
@@ -194,7 +193,8 @@ impl Node<'_> {
         }
         if self.discover.widen <= now {
             self.discover.widen = Instant::NEVER;
-            if !self.discover.heard_since(self.discover.began) {
+            if self.discover.sought.is_none_or(|sought| sought < self.discover.began) {
+                // Even if somebody found us: that one may know no more than us.
                 self.discover.wide = true;
                 self.ping_links(Destination::Broadcast);
                 self.sweep_begin();
@@ -223,11 +223,11 @@ impl Node<'_> {
         let first_ms = FIRST_MS.get(usize::from(self.discover.round)).copied();
         let wait_ms = first_ms
             .unwrap_or_else(|| self.env.rng.jitter_ms(if lonely { interval_ms.min(LONELY_MS) } else { interval_ms }));
-        if first_ms.is_none() && lonely {
+        if self.discover.wide || first_ms.is_none() && lonely {
             self.ping_links(Destination::Broadcast);
+        }
+        if first_ms.is_none() && lonely && self.peers.up() == 0 {
             self.sweep_begin();
-        } else if self.discover.wide {
-            self.ping_links(Destination::Broadcast);
         }
         self.discover.round = self.discover.round.saturating_add(1);
         self.discover.next = now.plus_ms(wait_ms);
@@ -238,10 +238,11 @@ impl Node<'_> {
         self.discover.heard = Some(self.env.now);
     }
 
-    /// A multicast Ping of somebody who does not list us: answer after a random while, or leave it to others.
-    pub(crate) fn discover_sought(&mut self, link: LinkId, to: Addr, token: [u8; 8]) {
+    /// A multicast Ping: unless its sender knows us, answer after a random while, or leave it to others.
+    pub(crate) fn discover_sought(&mut self, link: LinkId, to: Addr, token: [u8; 8], known_there: bool) {
+        self.discover.sought = Some(self.env.now);
         let known = self.hosts.len().max(self.peers.up()) as u32;
-        if self.discover.stopped || !self.env.rng.chance(ANSWERS, known.max(ANSWERS)) {
+        if known_there || self.discover.stopped || !self.env.rng.chance(ANSWERS, known.max(ANSWERS)) {
             return;
         }
         let at = self.env.now.plus_ms(self.env.rng.below(PONG_DELAY_MS));
@@ -262,6 +263,9 @@ impl Node<'_> {
     pub(crate) fn discover_found(&mut self, id: &NodeId, link: LinkId, from: Addr, observed: Addr) {
         self.discover.observed = Some(observed);
         let joined = self.discover.joins.iter().position(|join| join.is_some_and(|join| join.addr == from));
+        if joined.is_none() && self.discover.swept.is_none_or(|swept| swept < self.discover.began) {
+            self.discover.sought = Some(self.env.now);
+        }
         if joined.is_none() && self.peers.len() >= MEET_MAX.min(self.env.limits.peers) {
             return;
         }
@@ -343,7 +347,7 @@ impl Node<'_> {
     fn sweep_begin(&mut self) {
         let now = self.env.now;
         let recent = self.discover.swept.is_some_and(|swept| now.ms_since(swept) < SWEEP_EVERY_MS);
-        if recent || self.peers.up() > 0 {
+        if recent {
             return;
         }
         self.discover.swept = Some(now);
@@ -370,8 +374,8 @@ impl Node<'_> {
         for _ in 0..2 * SWEEP_MAX {
             let sweep = self.discover.sweep.as_mut()?;
             let local = self.discover.locals.get(usize::from(sweep.local)).copied().flatten();
-            let Some(local) = local.filter(|_| self.peers.up() == 0) else {
-                // All addresses were swept, or somebody was found.
+            let Some(local) = local else {
+                // All addresses were swept.
                 self.discover.sweep = None;
                 return None;
             };

@@ -242,10 +242,10 @@ impl Node<'_> {
         if let Some(peer) = self.peer_of(&ping.id) {
             self.notice_boot(peer.0.index, u64::from_le_bytes(ping.boot), link, from, None);
         }
-        if !ping.seeking {
+        if ping.seeking {
+            self.discover_sought(link, from, ping.token, ping.known.contains(&short(&ping.token, &me)));
+        } else {
             self.queue_pong(link, from, ping.token);
-        } else if !ping.known.contains(&short(&ping.token, &me)) {
-            self.discover_sought(link, from, ping.token);
         }
         Some(())
     }

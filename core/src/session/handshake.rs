@@ -13,7 +13,7 @@
 
 use super::greeting::HELLO_AT;
 use super::peers::which;
-use super::{Epoch, GRACE_MS, Handshake, Notice, Step, want};
+use super::{Epoch, GRACE_MS, Handshake, Notice, Peer, Step, want};
 use crate::addr::{Addr, LinkId};
 use crate::crypto::{HANDSHAKE_PAYLOAD_MAX, HELLO_OVERHEAD, HandshakeKeys, HandshakeState, WELCOME_OVERHEAD};
 use crate::id::NodeId;
@@ -30,10 +30,21 @@ fn keys<'a>(env: &'a Env<'_>) -> HandshakeKeys<'a> {
     HandshakeKeys { me: &env.identity.secret, id: &env.me, psk: &env.identity.network.psk, prologue: PROLOGUE }
 }
 
+impl Peer {
+    /// The session will go through a relay: the direct address is tried now and then.
+    fn remember_direct(&mut self, relay: &Addr) {
+        let direct = self.dial.0;
+        if relay.slot != 0 && direct.slot == 0 && direct.is_unicast() {
+            self.alternate = Some(direct);
+        }
+    }
+}
+
 impl Node<'_> {
     /// A cookie has come: the dial goes on with a Hello.
     pub(super) fn say_hello(&mut self, slot: u16, link: LinkId, to: Addr, cookie: [u8; 8]) {
         if let Some(peer) = self.peers.at_mut(slot) {
+            peer.remember_direct(&to);
             peer.dial = (to, link, cookie);
             self.begin_step(slot, Step::Hello, want::HELLO);
         }
@@ -117,6 +128,7 @@ impl Node<'_> {
         let peer = self.peers.at_mut(slot)?;
         peer.handshake = Some(handle);
         peer.want |= want::WELCOME;
+        peer.remember_direct(&from);
         if peer.step == Step::Hello {
             // Theirs may yet fail: ours is tried again if so, after what it would have waited anyway.
             peer.want &= !want::HELLO;
