@@ -98,16 +98,21 @@ impl Node<'_> {
         let peer = self.peers.at_mut(slot)?;
         if peer.want & want::WELCOME != 0 {
             peer.want &= !want::WELCOME;
+            // While something waited for the link, the timer did not run.
+            self.schedule(slot);
+            let peer = self.peers.at(slot)?;
             let to = peer.handshake.and_then(|handle| self.peers.handshakes.get(handle))?.addr;
             let len = self.write_welcome(slot, buf.get_mut(frame(&to, mtu).0..)?)?;
             return finish(&mut self.env, to, false, buf, len);
         }
-        let dial = peer.dial.0;
-        for (bit, to) in [(want::HELLO, Some(dial)), (want::PING, Some(dial)), (want::PING_ALTERNATE, peer.alternate)] {
+        let (dial, alternate) = (peer.dial.0, peer.alternate);
+        for (bit, to) in [(want::HELLO, Some(dial)), (want::PING, Some(dial)), (want::PING_ALTERNATE, alternate)] {
+            let peer = self.peers.at_mut(slot)?;
             if peer.want & bit == 0 {
                 continue;
             }
             peer.want &= !bit;
+            self.schedule(slot);
             let Some(to) = to else { continue };
             let inner = buf.get_mut(frame(&to, mtu).0..)?;
             let len = match bit {
@@ -119,6 +124,7 @@ impl Node<'_> {
             }
             return finish(&mut self.env, to, false, buf, len);
         }
+        let peer = self.peers.at(slot)?;
         if peer.up && peer.link == link { self.write_data(slot, buf, mtu) } else { None }
     }
 
