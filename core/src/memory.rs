@@ -155,6 +155,7 @@ memory! {
     hosts: Slot<hosts::Host>, l => l.hosts;
     host_index: u32, l => index_cells(l.hosts);
     host_prefixes: u32, l => index_cells(l.hosts);
+    host_graves: hosts::Grave, l => l.hosts;
     peers: Slot<session::Peer>, l => l.peers;
     peer_index: u32, l => index_cells(l.peers);
     session_index: u32, l => index_cells(3 * l.peers);
@@ -197,6 +198,7 @@ macro_rules! static_memory {
             hosts: $crate::table::Slot<$crate::hosts::Host> = $crate::table::Slot::EMPTY;
             host_index: u32 = 0;
             host_prefixes: u32 = 0;
+            host_graves: $crate::hosts::Grave = $crate::hosts::Grave::EMPTY;
             peers: $crate::table::Slot<$crate::session::Peer> = $crate::table::Slot::EMPTY;
             peer_index: u32 = 0;
             session_index: u32 = 0;

@@ -3,12 +3,13 @@
 use heapless::Vec;
 
 use super::shuffle::BODY;
-use super::{Hosts, Standing, Turn, bits};
+use super::{Hosts, Standing, Turn, bits, seconds};
 use crate::exchange::{Body, Failure, Owner, Served, Status};
 use crate::id::NodeId;
 use crate::node::{Node, PeerId, Timer};
 use crate::route::internal;
 use crate::table::Handle;
+use crate::time::Instant;
 use crate::wire::{Facts, Writer};
 
 const _: () = assert!(BODY <= crate::wire::PAYLOAD - 32, "an exchange is one packet each way");
@@ -74,13 +75,13 @@ impl Hosts<'_> {
         self.len() < FEW.min(self.hosts.limit() / 4)
     }
 
-    pub(super) fn mark_down(&mut self, turn: &Turn<'_>, id: &NodeId) {
+    pub(super) fn mark_down(&mut self, id: &NodeId, heard_s: u32) {
         if let Some(handle) = self.find(id)
             && let Some(host) = self.hosts.get_mut(handle)
             && host.up
         {
             host.up = false;
-            host.heard_s = turn.now_s;
+            host.heard_s = heard_s;
         }
     }
 
@@ -204,9 +205,9 @@ impl Node<'_> {
         }
     }
 
-    /// A session has ended, for whatever reason.
-    pub(crate) fn hosts_peer_down(&mut self, id: &NodeId) {
-        self.hosts.mark_down(&Turn::of(&mut self.env), id);
+    /// A session has ended, for whatever reason, in which the host was last heard at `heard`.
+    pub(crate) fn hosts_peer_down(&mut self, id: &NodeId, heard: Instant) {
+        self.hosts.mark_down(id, seconds(heard));
     }
 
     pub(crate) fn hosts_peer_dead(&mut self, id: &NodeId) {

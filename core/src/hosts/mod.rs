@@ -7,6 +7,7 @@
 mod choose;
 mod class;
 mod exchange;
+mod graves;
 mod info;
 mod refresh;
 mod room;
@@ -15,6 +16,7 @@ mod shuffle;
 mod tests;
 
 pub use class::{CLASSES, HostClass};
+pub use graves::Grave;
 pub use info::{Diversity, HostInfo};
 
 use crate::addr::{Addr, LinkId};
@@ -27,6 +29,7 @@ use crate::time::Instant;
 use crate::wire::{Facts, HostRecord};
 use class::Census;
 use exchange::Pace;
+use graves::Graves;
 use refresh::Refresh;
 use room::{Room, WIDE};
 
@@ -157,6 +160,7 @@ pub(crate) struct Hosts<'m> {
     prefixes: Index<'m>,
     /// The same, counted by wider prefix.
     wide: [u16; WIDE],
+    graves: Graves<'m>,
     census: Census,
     secret: u64,
     /// Whose class is compared next.
@@ -170,6 +174,7 @@ impl<'m> Hosts<'m> {
         hosts: Store<'m, Slot<Host>>,
         index: Store<'m, u32>,
         prefixes: Store<'m, u32>,
+        graves: Store<'m, Grave>,
         index_secret: u64,
     ) -> Self {
         Hosts {
@@ -177,6 +182,7 @@ impl<'m> Hosts<'m> {
             index: Index::new(index),
             prefixes: Index::new(prefixes),
             wide: [0; WIDE],
+            graves: Graves::new(graves),
             census: Census::default(),
             secret: index_secret,
             revise: 0,
@@ -230,6 +236,11 @@ impl<'m> Hosts<'m> {
     fn hear(&mut self, turn: &mut Turn<'_>, record: &HostRecord, link: LinkId, teller: Option<Handle>) -> bool {
         let mut told = Host::new(record, link, Standing::Heard, turn.now_s);
         told.told_by = teller;
+        // Old news of somebody found dead since. Without this, those who have not noticed yet would revive it in turn.
+        if self.graves.died_s(Index::mix(self.secret, &record.id.0)).is_some_and(|died_s| told.heard_s <= died_s) {
+            turn.counters.hosts_refused += 1;
+            return false;
+        }
         let Some(handle) = self.find(&record.id) else {
             if self.prefix_full(&record.addr) {
                 turn.counters.hosts_crowded += 1;
@@ -330,6 +341,7 @@ impl<'m> Hosts<'m> {
         let met = standing == Standing::Met;
         let worth_it = self.len() == 1 || (met && (well_known || self.vanished_room(turn)));
         turn.counters.hosts_dead += u32::from(living);
+        self.graves.bury(Index::mix(self.secret, &id.0), now_s);
         if living && !worth_it {
             self.drop_host(handle);
         } else {

@@ -12,7 +12,7 @@ fn lent<T>(n: usize, make: impl Fn() -> T) -> Store<'static, T> {
 
 fn table(limit: usize) -> Hosts<'static> {
     let cells = limit + limit / 2 + 2;
-    Hosts::new(lent(limit, || Slot::EMPTY), lent(cells, || 0), lent(cells, || 0), 0x5eed)
+    Hosts::new(lent(limit, || Slot::EMPTY), lent(cells, || 0), lent(cells, || 0), lent(limit, || Grave::EMPTY), 0x5eed)
 }
 
 fn id(n: u32) -> NodeId {
@@ -67,8 +67,7 @@ impl World {
     }
 
     fn down(&mut self, n: u32) {
-        let turn = Turn { now_s: self.now_s, rng: &mut self.rng, counters: &mut self.counters };
-        self.hosts.mark_down(&turn, &id(n));
+        self.hosts.mark_down(&id(n), self.now_s);
     }
 
     fn turn(&mut self) -> (&mut Hosts<'static>, Turn<'_>) {

@@ -96,7 +96,6 @@ impl Node<'_> {
     pub(crate) fn peer_down(&mut self, peer: PeerId, id: NodeId, was_up: bool, dead: bool) {
         if was_up {
             self.env.event(Event::PeerDown(peer));
-            self.hosts_peer_down(&id);
         }
         if dead {
             self.hosts_peer_dead(&id);

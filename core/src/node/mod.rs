@@ -170,7 +170,7 @@ impl<'m> Node<'m> {
             peers: Peers::new(memory.peers, memory.peer_index, memory.session_index, memory.handshakes, memory.strays),
             relays: Relays::new(memory.relays),
             discover: Discover::new(),
-            hosts: Hosts::new(memory.hosts, memory.host_index, memory.host_prefixes, index_secret),
+            hosts: Hosts::new(memory.hosts, memory.host_index, memory.host_prefixes, memory.host_graves, index_secret),
             exchange: Exchange::new(memory.calls, memory.serves, memory.serve_index, boot),
             groups: Groups::new(memory.seats, memory.partners, memory.known, memory.known_index),
             content: Content::new(memory.items, memory.item_index),

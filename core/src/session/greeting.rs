@@ -169,7 +169,7 @@ impl Node<'_> {
             token,
             observed: to,
             cookie: Greeter::cookie(&self.peers.greeter.cookies[0], &self.env, link, &to),
-            facts: self.own_facts(),
+            facts: self.facts(),
         };
         let skip = self.env.rng.below(self.peers.len() as u32) as usize;
         let body = buf.get_mut(NONCE_LEN..)?.get_mut(..PING_BODY)?;

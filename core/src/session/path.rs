@@ -4,7 +4,7 @@ use super::{Notice, Step};
 use crate::addr::{Addr, LinkId};
 use crate::node::{Node, PeerId, Transmit, Wrote};
 use crate::time::Instant;
-use crate::wire::{Facts, HostRecord, Message, Writer};
+use crate::wire::{Facts, Message, Writer};
 
 /// Challenges and responses of all peers under way.
 const PROBES: usize = 4;
@@ -112,23 +112,9 @@ impl Node<'_> {
         super::greeting::finish(&mut self.env, probe.to, false, buf, len)
     }
 
-    /// What we say of ourselves now.
-    pub(crate) fn own_facts(&self) -> Facts {
-        let log2 = |n: u64| n.checked_ilog2().unwrap_or(0) as u8;
-        let flags = self.env.config.flags;
-        let free = if flags & Facts::NO_STORAGE == 0 { self.env.config.storage_blocks } else { 0 };
-        Facts {
-            uptime: log2(self.env.now.since(self.env.start) / 60_000_000),
-            free: log2(free.into()),
-            hosts: log2(self.hosts.len() as u64),
-            flags,
-            place: self.env.config.place,
-        }
-    }
-
     pub(crate) fn write_path(&mut self, peer: PeerId, notice: Notice, writer: &mut Writer<'_>) -> Wrote {
         let message = match notice {
-            Notice::Facts => Message::Facts { facts: self.own_facts() },
+            Notice::Facts => Message::Facts { facts: self.facts() },
             Notice::Introduce(id) => Message::Introduce { id },
             Notice::Introduction(id, addr, slot) => Message::Introduction { id, addr, slot },
             // Somebody wants the session after all.
@@ -152,12 +138,10 @@ impl Node<'_> {
         }
     }
 
-    fn said(&mut self, peer: PeerId, facts: Facts) {
-        let Some(peer) = self.peers.peers.get_mut(peer.0) else { return };
+    fn said(&mut self, id: PeerId, facts: Facts) {
+        let Some(peer) = self.peers.peers.get_mut(id.0) else { return };
         peer.facts = facts;
-        let Some(addr) = peer.addr else { return };
-        let (record, link) = (HostRecord { id: peer.id, addr, facts, age_s: 0 }, peer.link);
-        self.hosts.learn(&mut self.env, &record, link, None);
+        self.hosts_facts(id, facts);
     }
 
     /// The peer has proved that it is at an address.

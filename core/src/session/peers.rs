@@ -494,6 +494,7 @@ impl Node<'_> {
         let Some(gone) = self.peers.remove(&mut self.env, peer) else { return };
         if gone.up {
             self.env.counters.sessions_ended += 1;
+            self.hosts_peer_down(&gone.id, gone.last_heard);
         }
         if let Some(via) = gone.via {
             self.unkeep(via);
