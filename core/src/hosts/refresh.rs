@@ -61,7 +61,7 @@ impl Host {
 impl Hosts<'_> {
     /// Whom to dial next: out of a sample the living host without a session that was not heard for longest, or a
     /// vanished one whose time has come.
-    pub(super) fn to_refresh(&mut self, now_s: u32, rng: &mut Rng) -> Option<NodeId> {
+    pub(super) fn next_to_refresh(&mut self, now_s: u32, rng: &mut Rng) -> Option<NodeId> {
         self.refresh.vanished ^= true;
         let fresh_s = FRESH_INTERVALS * self.refresh.interval_ms / 1000;
         let mut vanished = || -> Option<Handle> {
@@ -92,7 +92,7 @@ impl Node<'_> {
     /// Dials one host: the session that begins, or does not, tells whether it lives.
     pub(crate) fn refresh_timeout(&mut self) {
         self.refresh_again();
-        if let Some(id) = self.hosts.to_refresh(seconds(self.env.now), &mut self.env.rng) {
+        if let Some(id) = self.hosts.next_to_refresh(seconds(self.env.now), &mut self.env.rng) {
             self.dial(&id, None);
         }
     }
