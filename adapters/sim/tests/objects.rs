@@ -8,7 +8,7 @@ use butter_core::Event;
 use butter_core::id::Key;
 use butter_core::node::{GetId, PutId};
 use butter_core::retrieve::{GetStatus, Progress, PutStatus, Reason};
-use butter_sim::{FakeCrypto, Profile, Spec, Who, World, WorldConfig};
+use butter_sim::{FakeCrypto, Path, Profile, Spec, Who, World, WorldConfig};
 
 const BLOCK: usize = 4096;
 
@@ -60,7 +60,7 @@ impl<'c> Net<'c> {
     fn lan(crypto: &'c FakeCrypto, seed: u64, nodes: u32) -> Self {
         let mut net = Net::new(crypto, WorldConfig { seed, ..WorldConfig::default() });
         for _ in 0..nodes {
-            net.world.add(&Spec::default());
+            net.world.add(&Spec { profile: roomy(), ..Spec::default() });
         }
         net.world.run_for(3_000);
         net
@@ -201,5 +201,123 @@ fn s6_4_a_get_resumes_at_any_block() {
         let (status, back) = net.get_end(who, get);
         assert_eq!((status.progress, status.bytes_done), (Progress::Done, 1_100_000), "{from}");
         assert!(back == bytes[bytes.len().min(from as usize * BLOCK)..], "{from}");
+    }
+}
+
+#[test]
+fn s6_3_every_member_holds_what_was_put() {
+    let crypto = FakeCrypto::new();
+    let mut net = Net::lan(&crypto, 2, 5);
+    for n in [0, 1, 4096, 4097, 520_193, 2_000_000] {
+        let bytes = bytes(n);
+        let status = net.put(Who(0), &bytes);
+        assert_eq!((status.progress, status.replicas, status.wanted), (Progress::Done, 3, 3), "{n}: {status:?}");
+        for who in 0..5 {
+            let (got, back) = net.get(Who(who), status.key.unwrap());
+            assert_eq!(got.progress, Progress::Done, "{n} at {who}: {got:?}");
+            assert!(back == bytes, "{n} at {who}");
+        }
+    }
+    assert_eq!(net.world.counter("blocks_corrupt"), 0);
+}
+
+#[test]
+fn s6_4_an_object_outlives_its_publisher() {
+    let crypto = FakeCrypto::new();
+    for seed in 0..5 {
+        let mut net = Net::lan(&crypto, seed, 5);
+        let bytes = bytes(2_500_000);
+        let status = net.put(Who(0), &bytes);
+        assert_eq!((status.progress, status.replicas), (Progress::Done, 3), "{seed}: {status:?}");
+        net.world.kill(Who(0));
+        let (got, back) = net.get(Who(4), status.key.unwrap());
+        assert_eq!(got.progress, Progress::Done, "{seed}: {got:?}");
+        assert!(back == bytes, "{seed}");
+    }
+}
+
+#[test]
+fn s6_4_a_holder_may_die_in_the_middle() {
+    let crypto = FakeCrypto::new();
+    for seed in 0..5 {
+        let mut net = Net::lan(&crypto, seed, 6);
+        let bytes = bytes(3_000_000);
+        let status = net.put(Who(0), &bytes);
+        assert_eq!(status.progress, Progress::Done, "{seed}: {status:?}");
+        net.world.kill(Who(0));
+        let get = net.get_begin(Who(5), status.key.unwrap(), 0);
+        let begun = net
+            .world
+            .run_until(30_000, |world| world.node(Who(5)).unwrap().get_status(get).unwrap().bytes_done > 500_000);
+        assert!(begun, "{seed}");
+        let holder = (1..5).map(Who).find(|who| net.world.node(*who).unwrap().items_held() > 3).unwrap();
+        net.world.kill(holder);
+        let (got, back) = net.get_end(Who(5), get);
+        assert_eq!(got.progress, Progress::Done, "{seed}: {got:?}");
+        assert!(back == bytes, "{seed}");
+    }
+}
+
+#[test]
+fn s6_3_a_member_may_die_while_an_object_is_put() {
+    let crypto = FakeCrypto::new();
+    for seed in 0..5 {
+        let mut net = Net::lan(&crypto, seed, 6);
+        let bytes = bytes(3_000_000);
+        let put = net.put_begin(Who(0), &bytes);
+        let begun = net
+            .world
+            .run_until(30_000, |world| world.node(Who(0)).unwrap().put_status(put).unwrap().bytes_done > 700_000);
+        assert!(begun, "{seed}");
+        let holder = (1..6).map(Who).find(|who| net.world.node(*who).unwrap().items_held() > 0).unwrap();
+        net.world.kill(holder);
+        let ended = net.world.run_until(120_000, |world| {
+            world.node(Who(0)).unwrap().put_status(put).unwrap().progress != Progress::Working
+        });
+        let status = net.put_status(Who(0), put);
+        assert!(ended && status.progress == Progress::Done && status.replicas >= 2, "{seed}: {status:?}");
+        let reader = (1..6).map(Who).find(|who| *who != holder).unwrap();
+        let (got, back) = net.get(reader, status.key.unwrap());
+        assert_eq!(got.progress, Progress::Done, "{seed}: {got:?}");
+        assert!(back == bytes, "{seed}");
+    }
+}
+
+#[test]
+fn s6_4_a_lossy_network_costs_time_only() {
+    let crypto = FakeCrypto::new();
+    let lan = Path { loss_permille: 100, duplicate_permille: 20, reorder_permille: 50, ..Path::LAN };
+    let mut net = Net::new(&crypto, WorldConfig { seed: 9, lan, disk_us: 200, ..WorldConfig::default() });
+    for _ in 0..5 {
+        net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+    }
+    net.world.run_for(5_000);
+    for n in [1, 100_000, 1_000_000] {
+        let bytes = bytes(n);
+        let status = net.put(Who(1), &bytes);
+        assert_eq!(status.progress, Progress::Done, "{n}: {status:?}");
+        let (got, back) = net.get(Who(3), status.key.unwrap());
+        assert_eq!(got.progress, Progress::Done, "{n}: {got:?}");
+        assert!(back == bytes, "{n}");
+    }
+}
+
+#[test]
+fn s6_3_tiny_nodes_keep_small_items() {
+    let crypto = FakeCrypto::new();
+    let mut net = Net::new(&crypto, WorldConfig { seed: 4, ..WorldConfig::default() });
+    for _ in 0..4 {
+        net.world.add(&Spec { profile: Profile::tiny(), ..Spec::default() });
+    }
+    net.world.run_for(5_000);
+    for n in [0, 100, 4000, 4096] {
+        let bytes = bytes(n);
+        let status = net.put(Who(0), &bytes);
+        assert_eq!((status.progress, status.replicas), (Progress::Done, 3), "{n}: {status:?}");
+        for who in 0..4 {
+            let (got, back) = net.get(Who(who), status.key.unwrap());
+            assert_eq!(got.progress, Progress::Done, "{n} at {who}: {got:?}");
+            assert!(back == bytes, "{n} at {who}");
+        }
     }
 }

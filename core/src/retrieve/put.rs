@@ -505,10 +505,11 @@ impl Node<'_> {
             put.refresh_at = now.plus_ms(REFRESH_MS);
         }
         if put.seat.is_some() {
-            if due {
-                self.own_contacts(op, &group);
-            }
-            return self.recruiting(&group);
+            // Recruits may have come since the last look, and the group be complete by them.
+            let contacts = |node: &Self| node.retrieve.ops.get(op).map_or(0, |op| op.contacts.len());
+            let before = contacts(self);
+            self.own_contacts(op, &group);
+            return contacts(self) > before || self.recruiting(&group);
         }
         let question = Locate { key: put.item.key, class: put.class(), bytes: put.item.bytes, put: true };
         let recruiting = put.recruiting;
