@@ -103,6 +103,11 @@ impl Get {
         }
     }
 
+    /// Whether a contact is said to hold an item in work.
+    pub(super) fn needs(&self, contact: usize) -> bool {
+        self.active.iter().flatten().any(|active| active.holders & 1 << contact != 0)
+    }
+
     fn active_mut(&mut self, at: u8) -> Option<&mut Active> {
         self.active.get_mut(usize::from(at))?.as_mut()
     }
@@ -316,7 +321,6 @@ impl Node<'_> {
 
     /// A holder has answered.
     pub(super) fn get_located(&mut self, op: Handle, key: &Key, from: &NodeId, located: &Located) {
-        self.get_room(op);
         let told = self.told_contacts(op, from, located);
         let Some(get) = self.retrieve.get(op) else { return };
         let walking = get.walking;
@@ -338,23 +342,6 @@ impl Node<'_> {
         } else if let Some(active) = self.retrieve.get(op).and_then(|get| get.active_mut(walking)) {
             active.holders = 0;
             active.located = false;
-        }
-    }
-
-    /// Makes room for new contacts: one that holds nothing wanted goes. Only the last can, since the others' places are names.
-    fn get_room(&mut self, op: Handle) {
-        loop {
-            let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
-            let Work::Get(get) = &entry.work else { return };
-            let Some(last) = entry.contacts.len().checked_sub(1) else { return };
-            let holds = get.active.iter().flatten().any(|active| active.holders & 1 << last != 0);
-            let idle = entry.contacts.last().is_some_and(|contact| contact.flying == 0 && !contact.dead);
-            if holds || !idle || last < super::CONTACTS / 2 {
-                return;
-            }
-            if let Some(peer) = entry.contacts.pop().and_then(|contact| contact.peer) {
-                self.release(peer);
-            }
         }
     }
 

@@ -314,18 +314,46 @@ impl Node<'_> {
         self.env.now.ms_since(self.env.start)
     }
 
-    /// A contact of an op, made if need be; `None` when there is no room.
+    /// A contact of an op, made if need be. When there are too many, one that is of no use any more makes room; else `None`.
     fn contact(&mut self, op: Handle, peer: Option<PeerId>) -> Option<u8> {
-        let contacts = &mut self.retrieve.ops.get_mut(op)?.contacts;
+        let Op { contacts, work, scratch, .. } = self.retrieve.ops.get_mut(op)?;
         if let Some(at) = contacts.iter().position(|contact| contact.peer == peer) {
             return Some(at as u8);
         }
-        let at = contacts.len();
-        contacts.push(Contact::new(peer)).ok()?;
+        let mut gone = None;
+        let at = match contacts.push(Contact::new(peer)) {
+            Ok(()) => contacts.len() - 1,
+            Err(new) => {
+                let idle = |at: &usize| contacts.get(*at).is_some_and(|contact| contact.flying == 0);
+                let at = (0..contacts.len()).filter(idle).find(|at| match work {
+                    Work::Put(_) => contacts.get(*at).is_some_and(|contact| contact.dead),
+                    Work::Get(get) => !get.needs(*at),
+                })?;
+                if let Work::Put(_) = work {
+                    push::clear_row(self.env.buffers.bytes_mut(scratch), at as u8);
+                }
+                let old = contacts.get_mut(at)?;
+                gone = old.peer;
+                *old = new;
+                at
+            }
+        };
         if let Some(peer) = peer {
             self.hold(peer);
         }
+        if let Some(gone) = gone {
+            self.release(gone);
+        }
         Some(at as u8)
+    }
+
+    /// Gives up the contacts of an op whose sessions are gone.
+    fn contacts_check(&mut self, op: Handle) {
+        let Node { retrieve, peers, .. } = self;
+        let Some(op) = retrieve.ops.get_mut(op) else { return };
+        for contact in &mut op.contacts {
+            contact.dead |= contact.peer.is_some_and(|peer| peers.get(peer).is_none());
+        }
     }
 
     /// A contact by name: dialled if there is no session yet.
@@ -443,6 +471,7 @@ impl Node<'_> {
 
     /// Does what can be done now, and sets the timer for the rest.
     fn op_step(&mut self, op: Handle) {
+        self.contacts_check(op);
         match self.retrieve.ops.get(op) {
             Some(entry) if entry.progress == Progress::Working => match entry.work {
                 Work::Put(_) => self.put_step(op),

@@ -50,6 +50,11 @@ fn set_row(scratch: &mut [u8], contact: u8, row: Row) {
     }
 }
 
+/// The place of a contact is another's now.
+pub(super) fn clear_row(scratch: &mut [u8], contact: u8) {
+    set_row(scratch, contact, Row::default());
+}
+
 fn all_blocks(blocks: u8) -> u128 {
     if blocks >= 128 { u128::MAX } else { (1 << blocks) - 1 }
 }
