@@ -114,6 +114,8 @@ counters! {
     groups_founded,
     /// Groups joined.
     groups_joined,
+    /// Cold groups of ours that went into another.
+    groups_merged,
     /// Groups left, of our will or because we were surplus.
     groups_left,
     /// Members doubted.

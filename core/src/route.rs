@@ -133,4 +133,6 @@ pub(crate) mod internal {
     pub const LIST: RouteId = RouteId(7);
     /// Found a group for me (§5.5).
     pub const FOUND: RouteId = RouteId(8);
+    /// Take me into that group, with what I hold (§5.11).
+    pub const MERGE: RouteId = RouteId(9);
 }

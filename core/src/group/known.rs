@@ -109,6 +109,11 @@ impl Groups<'_> {
         best
     }
 
+    /// The groups that we are not in.
+    pub(super) fn known_hints(&self) -> impl Iterator<Item = &GroupHint> {
+        self.known.iter().map(|(_, known)| &known.hint)
+    }
+
     /// Groups known, ours included.
     pub fn len(&self) -> usize {
         self.seats.len() + self.known.len()
@@ -206,8 +211,11 @@ impl Node<'_> {
     /// Takes what somebody told of a group. Contacts without an address are kept only if we know their address.
     pub(crate) fn learn_hint(&mut self, hint: &GroupHint) {
         let sane = hint.seat < SIZES as u8 && (1..=8).contains(&hint.wanted) && usize::from(hint.live) <= MEMBERS_MAX;
-        if !sane || self.groups.seat_of(&hint.id).is_some() {
+        if !sane {
             return;
+        }
+        if let Some(seat) = self.groups.seat_of(&hint.id) {
+            return self.hint_of_ours(seat, hint);
         }
         let mut hint = hint.clone();
         for contact in &mut hint.contacts {

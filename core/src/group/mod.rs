@@ -6,12 +6,14 @@
 //! | `seats` | our seats, founding, membership changes |
 //! | `partners` | beats, doubt, probes, verdicts |
 //! | `recruit` | repairing cold groups |
+//! | `merge` | two cold groups become one; a split group finds together |
 //! | `trim` | leaving hot groups, and leaving gracefully |
 //! | `sync` | making the members' item sets equal |
 //! | `known` | groups we are not in; ranking all for a key |
 
 mod descriptor;
 mod known;
+mod merge;
 mod partners;
 mod recruit;
 mod seats;
@@ -47,8 +49,9 @@ mod part {
     pub const OFFER: u8 = 0;
     pub const ADMIT: u8 = 1;
     pub const LIST: u8 = 2;
+    pub const MERGE: u8 = 3;
     /// The first of the pulls.
-    pub const PULL: u8 = 3;
+    pub const PULL: u8 = 4;
 }
 
 /// What a seat is at.
@@ -67,7 +70,8 @@ struct Digest {
     epoch: [u8; 4],
     count: u32,
     fingerprint: [u8; 8],
-    at: Instant,
+    /// Whether it differed from ours at that beat.
+    differs: bool,
 }
 
 /// Our membership in one group.
@@ -299,6 +303,7 @@ impl Node<'_> {
             part::OFFER => self.offer_answered(seat, from, result),
             part::ADMIT => self.admit_answered(seat, from, result),
             part::LIST => self.list_answered(seat, from, result),
+            part::MERGE => self.merge_answered(seat, from, result),
             pull => self.pull_answered(seat, pull - part::PULL, from, result),
         }
     }

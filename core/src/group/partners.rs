@@ -332,9 +332,9 @@ impl Node<'_> {
             let member = live_entry(&seat.members, &id).is_some();
             if member {
                 let BeatGroup { epoch, count, fingerprint, .. } = *told;
-                let digest = Digest { id, epoch, count, fingerprint, at: now };
+                let digest = Digest { id, epoch, count, fingerprint, differs: false };
                 match seat.digests.iter_mut().find(|d| d.id == id) {
-                    Some(old) => *old = digest,
+                    Some(old) => *old = Digest { differs: old.differs, ..digest },
                     None => drop(seat.digests.push(digest)),
                 }
             }

@@ -123,8 +123,11 @@ impl Node<'_> {
             recruit.tried.clear();
             recruit.again = now.plus_ms(AGAIN_MS << recruit.failures.min(3));
             recruit.failures = recruit.failures.saturating_add(1);
-            let again = recruit.again;
+            let (again, in_vain) = (recruit.again, recruit.failures);
             self.env.timers.set_earlier(Timer::Seat(handle.index), again);
+            if in_vain > 1 && !leaving {
+                self.merge_step(handle, in_vain > 3);
+            }
         } else {
             self.env.timers.set_earlier(Timer::Seat(handle.index), now.plus_ms(HEDGE_MS));
         }

@@ -303,6 +303,7 @@ impl Node<'_> {
         if tell {
             self.tell_members(handle, Notice::Group(handle));
             self.tell_around(&group);
+            self.exchange_soon();
         }
         self.env.timers.set(Timer::Seat(handle.index), now);
         self.env.event(Event::GroupChanged(SeatId(handle)));

@@ -82,8 +82,6 @@ pub(crate) struct Sync {
     again: Instant,
     /// The last member walked through and when.
     last: Option<(NodeId, Instant)>,
-    /// Who differed at its last beat.
-    differs: Option<NodeId>,
 }
 
 impl Sync {
@@ -101,7 +99,6 @@ impl Node<'_> {
         sync.from = Some(id);
         sync.after = Key::default();
         sync.more = true;
-        sync.differs = None;
         self.sync_go_on(handle);
     }
 
@@ -109,21 +106,12 @@ impl Node<'_> {
     pub(super) fn sync_consider(&mut self, handle: Handle, id: NodeId) {
         let now = self.env.now;
         let Some(seat) = self.groups.seats.get_mut(handle).filter(|seat| !seat.sync.busy()) else { return };
-        let Some(digest) = seat.digests.iter().find(|d| d.id == id) else { return };
-        let same = (digest.count, digest.fingerprint) == (seat.set.complete, seat.set.fingerprint);
-        if same || digest.count == 0 {
-            if seat.sync.differs == Some(id) {
-                seat.sync.differs = None;
-            }
-            return;
-        }
-        // A put under way differs for a moment; and who has fewer items than we have more often has them to fetch from us.
         let recent = seat.sync.last.is_some_and(|(last, at)| last == id && now.ms_since(at) < REPEAT_MS);
-        if seat.sync.differs != Some(id) {
-            if seat.sync.differs.is_none() {
-                seat.sync.differs = Some(id);
-            }
-        } else if !recent {
+        let Some(digest) = seat.digests.iter_mut().find(|d| d.id == id) else { return };
+        let same = (digest.count, digest.fingerprint) == (seat.set.complete, seat.set.fingerprint);
+        // A put under way differs for a moment: what counts is to differ twice in a row.
+        let again = core::mem::replace(&mut digest.differs, !same);
+        if !same && again && digest.count > 0 && !recent {
             self.sync_from(handle, id);
         }
     }

@@ -36,11 +36,13 @@ pub(super) struct Pace {
     stretch: u32,
     /// Hosts taken since the last answer.
     news: u16,
+    /// When the last exchange began.
+    last: crate::time::Instant,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { stretch: 1, news: 0 }
+        Pace { stretch: 1, news: 0, last: crate::time::Instant::ZERO }
     }
 }
 
@@ -117,9 +119,17 @@ impl Node<'_> {
         let interval = if self.hosts.alone() { usual.min(ALONE_MS) } else { usual };
         let next = self.env.rng.jitter_ms(interval);
         self.env.timers.set(Timer::Exchange, self.env.now.plus_ms(next));
+        self.hosts.pace.last = self.env.now;
         if let Some(id) = self.exchange_partner() {
             self.exchange_with(&id);
         }
+    }
+
+    /// There is news worth telling, of a group of ours: the next exchange comes soon, but not within a second of the last.
+    pub(crate) fn exchange_soon(&mut self) {
+        let wait = self.env.rng.below(500);
+        let at = self.hosts.pace.last.plus_ms(1_000).max(self.env.now).plus_ms(wait);
+        self.env.timers.set_earlier(Timer::Exchange, at);
     }
 
     /// A random known host, every other time one with a session, so that sessions are not made needlessly.

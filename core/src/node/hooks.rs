@@ -139,6 +139,7 @@ impl Node<'_> {
             internal::ADMIT => self.serve_admit(peer, body, reply),
             internal::LIST => self.serve_list(peer, body, reply),
             internal::FOUND => self.serve_found(peer, body, reply),
+            internal::MERGE => self.serve_merge(peer, body, reply),
             _ => {
                 self.free_body(Ok(body));
                 Served::Refuse(exchange::Status::NoRoute)
