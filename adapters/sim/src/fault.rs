@@ -37,6 +37,7 @@ impl World<'_> {
         slot.counted.iter_mut().zip(counters.iter()).for_each(|(sum, (_, n))| *sum += u64::from(n));
         slot.disk.crash();
         slot.paused = false;
+        self.jobs.died(who, self.now);
         self.drop_backlog(who);
         self.detach(who);
         self.queue.arm(who, None);

@@ -16,6 +16,7 @@ use twox_hash::XxHash3_128;
 use crate::chance;
 use crate::disk::Disk;
 use crate::fault::Churning;
+use crate::jobs::Jobs;
 use crate::net::{Net, Path, SegmentId, Sent};
 use crate::packets::{PacketId, Packets};
 use crate::profile::Profile;
@@ -25,6 +26,8 @@ use crate::queue::{Queue, What};
 pub(crate) const LINK: LinkId = LinkId(0);
 /// Rounds of polling after one input, and wake-ups at one moment, past which a node is taken to spin.
 const SPIN: u32 = 10_000;
+/// Virtual milliseconds between two looks at a condition.
+const LOOK_MS: u32 = 10;
 /// Packets that wait for a paused node, as in a socket's buffer; more are lost.
 const BACKLOG: usize = 256;
 
@@ -114,6 +117,7 @@ pub struct World<'c> {
     pub(crate) slots: Vec<Slot<'c>>,
     pub(crate) churn: Option<Churning>,
     pub(crate) churns: u32,
+    pub(crate) jobs: Jobs,
     net: Net,
     packets: Packets,
     sent: Vec<Sent>,
@@ -136,6 +140,7 @@ impl<'c> World<'c> {
             slots: Vec::new(),
             churn: None,
             churns: 0,
+            jobs: Jobs::default(),
             net,
             packets: Packets::default(),
             sent: Vec::new(),
@@ -278,11 +283,16 @@ impl<'c> World<'c> {
 
     /// Calls a node that runs: `verb` gets its clock and the node. What it then has to send is sent.
     pub fn call<R>(&mut self, who: Who, verb: impl FnOnce(Instant, &mut Node<'c>) -> R) -> Option<R> {
-        let slot = self.slots.get_mut(who.index())?;
-        let clock = slot.clock(self.now);
-        let result = verb(clock, slot.node.as_deref_mut()?);
+        let result = self.call_quietly(who, verb)?;
         self.pump(who);
         Some(result)
+    }
+
+    /// The same, but what it has to say waits for the next [`World::pump`].
+    pub(crate) fn call_quietly<R>(&mut self, who: Who, verb: impl FnOnce(Instant, &mut Node<'c>) -> R) -> Option<R> {
+        let slot = self.slots.get_mut(who.index())?;
+        let clock = slot.clock(self.now);
+        Some(verb(clock, slot.node.as_deref_mut()?))
     }
 
     /// Lets virtual time pass.
@@ -296,13 +306,14 @@ impl<'c> World<'c> {
         self.now = self.now.max(until);
     }
 
-    /// Lets virtual time pass until `cond` holds, looked at each virtual millisecond; false after `ms_max`.
+    /// Lets virtual time pass until `cond` holds, looked at every 10 virtual milliseconds; false after `ms_max`.
     pub fn run_until(&mut self, ms_max: u64, mut cond: impl FnMut(&mut World<'c>) -> bool) -> bool {
-        for _ in 0..ms_max {
+        let end = self.now.plus_us(ms_max * 1000);
+        while self.now < end {
             if cond(self) {
                 return true;
             }
-            self.run_for(1);
+            self.run_to(end.min(self.now.plus_ms(LOOK_MS)));
         }
         cond(self)
     }
@@ -379,7 +390,9 @@ impl<'c> World<'c> {
         let mut any = false;
         while let Some(event) = node.poll_event() {
             any = true;
-            if let Some(hook) = &mut self.hook {
+            if !self.jobs.event(self.now, clock, who, event, node)
+                && let Some(hook) = &mut self.hook
+            {
                 hook(clock, who, event, node);
             }
         }

@@ -1,0 +1,105 @@
+//! Nodes find each other (PROTOCOL §3), at sizes that no lab of processes has.
+
+use std::collections::BTreeSet;
+
+use butter_core::crypto::Crypto;
+use butter_crypto::RustCrypto;
+use butter_sim::{FakeCrypto, Path, Profile, SegmentId, Spec, Who, World, WorldConfig};
+
+fn world(crypto: &dyn Crypto, seed: u64) -> World<'_> {
+    World::new(crypto, WorldConfig { seed, ..WorldConfig::default() })
+}
+
+fn known(world: &World<'_>, who: Who) -> usize {
+    world.node(who).map_or(0, |node| node.hosts_known())
+}
+
+/// Nodes reachable from the first one through known hosts, in either direction.
+fn connected(world: &World<'_>) -> usize {
+    let up: Vec<Who> = world.up().collect();
+    let mut groups: Vec<BTreeSet<_>> = up.iter().map(|who| BTreeSet::from([world.id(*who)])).collect();
+    for who in &up {
+        let mut near: BTreeSet<_> =
+            world.node(*who).into_iter().flat_map(|node| node.hosts()).map(|host| host.id).collect();
+        near.insert(world.id(*who));
+        let (touching, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| !group.is_disjoint(&near));
+        groups = apart;
+        groups.push(touching.into_iter().flatten().chain(near).collect());
+    }
+    groups.into_iter().find(|group| group.contains(&world.id(up[0]))).map_or(0, |group| group.len())
+}
+
+#[test]
+fn two_nodes_have_a_session_within_a_second() {
+    for seed in 0..10 {
+        let crypto = FakeCrypto::new();
+        let mut world = world(&crypto, seed);
+        let first = world.add(&Spec::default());
+        world.run_for(5_000);
+        world.add(&Spec::default());
+        assert!(world.run_until(1_000, |world| world.counter("sessions_begun") >= 2), "seed {seed}");
+        assert_eq!(known(&world, first), 1);
+    }
+}
+
+#[test]
+fn two_hundred_and_fifty_at_once() {
+    let crypto = FakeCrypto::new();
+    let mut world = world(&crypto, 1);
+    (0..250).for_each(|_| drop(world.add(&Spec::default())));
+    world.run_for(30_000);
+    let least = world.up().map(|who| known(&world, who)).min();
+    assert!(least >= Some(32), "somebody knows only {least:?} hosts");
+    assert_eq!(connected(&world), 250);
+    // Wake-ups are bounded: a node that is idle but for beats and exchanges has little to do.
+    let before = world.wakes_total();
+    world.run_for(10_000);
+    let per_node_second = (world.wakes_total() - before) / 250 / 10;
+    assert!(per_node_second < 40, "{per_node_second} wake-ups per node and second");
+}
+
+#[test]
+fn without_multicast_broadcast_finds() {
+    let crypto = FakeCrypto::new();
+    let mut world = world(&crypto, 1);
+    world.net().set_casts(SegmentId(0), false, true);
+    (0..5).for_each(|_| drop(world.add(&Spec::default())));
+    assert!(world.run_until(10_000, |world| world.up().all(|who| known(world, who) == 4)));
+}
+
+#[test]
+fn networks_with_different_secrets_do_not_meet() {
+    let crypto = FakeCrypto::new();
+    let mut world = world(&crypto, 1);
+    for i in 0..9u8 {
+        world.add(&Spec { secret: (i % 3 > 0).then_some([i % 3; 32]), ..Spec::default() });
+    }
+    world.run_for(10_000);
+    assert!(world.up().all(|who| known(&world, who) == 2));
+    assert!(world.counter("packets_unopened") > 0);
+}
+
+#[test]
+fn tiny_nodes_find_each_other_through_loss() {
+    let crypto = FakeCrypto::new();
+    let lan = Path { loss_permille: 300, ..Path::LAN };
+    let mut world = World::new(&crypto, WorldConfig { lan, ..WorldConfig::default() });
+    (0..40).for_each(|_| drop(world.add(&Spec { profile: Profile::tiny(), ..Spec::default() })));
+    assert!(world.run_until(60_000, |world| connected(world) == 40));
+}
+
+#[test]
+fn the_same_seed_sends_the_same_packets_with_either_cryptography() {
+    let trace = |crypto: &dyn Crypto, seed| {
+        let mut world = world(crypto, seed);
+        (0..12).for_each(|_| drop(world.add(&Spec::default())));
+        world.run_for(5_000);
+        assert!(world.up().all(|who| known(&world, who) == 11));
+        world.trace()
+    };
+    let fake = |seed| trace(&FakeCrypto::new(), seed);
+    assert_eq!(fake(1), fake(1));
+    assert_ne!(fake(1), fake(2));
+    assert_eq!(trace(&RustCrypto, 1), trace(&RustCrypto, 1));
+    assert_ne!(fake(1), trace(&RustCrypto, 1));
+}
