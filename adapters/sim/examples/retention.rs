@@ -146,7 +146,7 @@ fn run(s: &Settings, seed: u64) -> Run {
     let crypto: &dyn Crypto = if s.real_crypto { &RustCrypto } else { &fake };
     let mut world = World::new(crypto, WorldConfig { seed, ..WorldConfig::default() });
     let spec = Spec { profile: profile(s), ..Spec::default() };
-    let nodes: Vec<_> = (0..s.nodes).map(|_| world.add(&spec)).collect();
+    let nodes = world.add_all(s.nodes as usize, &spec);
     world.run_for(10_000);
 
     let item = |i: u32| [seed.to_le_bytes(), u64::from(i).to_le_bytes()].concat().repeat(256);

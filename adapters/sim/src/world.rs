@@ -186,6 +186,11 @@ impl<'c> World<'c> {
         self.add_at(spec, self.now)
     }
 
+    /// Adds nodes of one kind that start now.
+    pub fn add_all(&mut self, n: usize, spec: &Spec) -> Vec<Who> {
+        (0..n).map(|_| self.add(spec)).collect()
+    }
+
     /// Adds a node that starts at `at`.
     pub fn add_at(&mut self, spec: &Spec, at: Instant) -> Who {
         let who = Who(self.slots.len() as u32);

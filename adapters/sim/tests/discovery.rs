@@ -46,7 +46,7 @@ fn two_nodes_have_a_session_within_a_second() {
 fn two_hundred_and_fifty_at_once() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto, 1);
-    (0..250).for_each(|_| drop(world.add(&Spec::default())));
+    world.add_all(250, &Spec::default());
     world.run_for(30_000);
     let least = world.up().map(|who| known(&world, who)).min();
     assert!(least >= Some(32), "somebody knows only {least:?} hosts");
@@ -63,7 +63,7 @@ fn without_multicast_broadcast_finds() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto, 1);
     world.net().set_casts(SegmentId(0), false, true);
-    (0..5).for_each(|_| drop(world.add(&Spec::default())));
+    world.add_all(5, &Spec::default());
     assert!(world.run_until(10_000, |world| world.up().all(|who| known(world, who) == 4)));
 }
 
@@ -84,7 +84,7 @@ fn tiny_nodes_find_each_other_through_loss() {
     let crypto = FakeCrypto::new();
     let lan = Path { loss_permille: 300, ..Path::LAN };
     let mut world = World::new(&crypto, WorldConfig { lan, ..WorldConfig::default() });
-    (0..40).for_each(|_| drop(world.add(&Spec { profile: Profile::tiny(), ..Spec::default() })));
+    world.add_all(40, &Spec { profile: Profile::tiny(), ..Spec::default() });
     assert!(world.run_until(60_000, |world| connected(world) == 40));
 }
 
@@ -92,7 +92,7 @@ fn tiny_nodes_find_each_other_through_loss() {
 fn the_same_seed_sends_the_same_packets_with_either_cryptography() {
     let trace = |crypto: &dyn Crypto, seed| {
         let mut world = world(crypto, seed);
-        (0..12).for_each(|_| drop(world.add(&Spec::default())));
+        world.add_all(12, &Spec::default());
         world.run_for(5_000);
         assert!(world.up().all(|who| known(&world, who) == 11));
         world.trace()

@@ -14,7 +14,7 @@ fn world(crypto: &FakeCrypto) -> World<'_> {
 }
 
 fn add(world: &mut World<'_>, n: usize, profile: &Profile) -> Vec<Who> {
-    (0..n).map(|_| world.add(&Spec { profile: profile.clone(), ..Spec::default() })).collect()
+    world.add_all(n, &Spec { profile: profile.clone(), ..Spec::default() })
 }
 
 fn item(i: u64, len: usize) -> Vec<u8> {
