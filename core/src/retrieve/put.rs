@@ -5,34 +5,22 @@
 
 use heapless::Vec;
 
-use super::message::{Here, Locate, Located};
 use super::object::{FANOUT, HEADER, Layout, key_of, list_bytes, write_entry, write_header};
-use super::walk::Found;
-use super::{OpOwner, PART_FOUND, Progress, Reason, Work};
+use super::{Progress, Reason, Work};
 use crate::content::Kind;
 use crate::group::Class;
-use crate::id::{GroupId, Key, NodeId};
-use crate::node::{BufferId, Buffers, Event, Node, PutId, Refused, Timer};
+use crate::id::{GroupId, Key};
+use crate::node::{BufferId, Buffers, Event, Node, PutId, Refused};
 use crate::table::Handle;
 use crate::time::Instant;
 use crate::wire::BLOCK;
 
-/// Groups tried for one item before the put fails.
-const TRIES_MAX: u8 = 5;
-/// Seat sizes tried when a group is to be founded.
-const FOUND_MAX: u8 = 4;
-/// The largest seat that is founded: 8 · 8^5 blocks, 1 GiB.
-const SEAT_MAX: u8 = 5;
 /// Milliseconds after which a block that the application was asked for, and has not given, is asked for again.
 const ASK_AGAIN_MS: u32 = 1_000;
-/// Milliseconds between two questions for the members of a group that is not ours.
-const REFRESH_MS: u32 = 400;
-/// Groups over which a large object is spread, about.
-const SPREAD: u64 = 16;
 
 /// What a put is at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// Hashing the blocks of the next item.
     Gather,
     /// Looking for the item's group.
@@ -46,41 +34,41 @@ enum Phase {
 /// A put under way.
 #[derive(Debug)]
 pub(super) struct Put {
-    layout: Layout,
-    min_replicas: u8,
-    phase: Phase,
+    pub(super) layout: Layout,
+    pub(super) min_replicas: u8,
+    pub(super) phase: Phase,
     /// The fewest members that hold an item stored so far, and how many were wanted.
-    replicas: u8,
-    wanted: u8,
+    pub(super) replicas: u8,
+    pub(super) wanted: u8,
     /// Which extent of the object is at work.
     pub(super) extent: u32,
     /// Which item is at work: 0 the block or extent, n the tree of level n.
-    level: u8,
+    pub(super) level: u8,
     /// Own bytes of the block or extent at work.
-    list: Option<BufferId>,
+    pub(super) list: Option<BufferId>,
     /// Own bytes of the trees above it, and how many entries they have so far; level 1 first.
-    trees: Vec<(BufferId, u8), { super::object::LEVEL_MAX as usize }>,
+    pub(super) trees: Vec<(BufferId, u8), { super::object::LEVEL_MAX as usize }>,
     /// Bit i: block i of the extent is hashed.
-    hashed: u128,
+    pub(super) hashed: u128,
     /// Bit i: the application was asked for data block i of the extent, since `asked_at`.
     pub(super) asked: u128,
-    asked_at: Instant,
+    pub(super) asked_at: Instant,
     pub(super) item: Item,
     pub(super) group: GroupId,
     /// A group that has failed for this item.
     pub(super) refused: Option<GroupId>,
     pub(super) seat: Option<Handle>,
     /// What was last told of the group, when it is not ours.
-    recruiting: bool,
-    group_wanted: u8,
+    pub(super) recruiting: bool,
+    pub(super) group_wanted: u8,
     /// Groups tried for this item.
-    tries: u8,
+    pub(super) tries: u8,
     /// Seat sizes tried.
-    foundings: u8,
+    pub(super) foundings: u8,
     /// When the members are next asked for.
-    refresh_at: Instant,
+    pub(super) refresh_at: Instant,
     /// Bytes of the object in items that are stored.
-    done: u64,
+    pub(super) done: u64,
 }
 
 /// The item being stored.
@@ -134,41 +122,11 @@ impl Put {
         }
     }
 
-    fn class(&self) -> Class {
+    pub(super) fn class(&self) -> Class {
         match self.item.kind {
             Kind::Extent => Class::Large,
             Kind::Block | Kind::Tree => Class::Small,
         }
-    }
-
-    /// The seat size to found with at the `n`th try: the one that suits best first, then its neighbours.
-    fn seat_size(&self, n: u8, groups: usize) -> Option<u8> {
-        let (best, least) = match self.class() {
-            // Small items begin in the smallest seats, which every node has; the more groups there are, the larger the next.
-            Class::Small => (
-                if groups == 0 {
-                    0
-                } else if groups < 8 {
-                    1
-                } else if groups < 32 {
-                    2
-                } else {
-                    3
-                },
-                0,
-            ),
-            Class::Large => {
-                let share = u64::from(self.layout.blocks) / SPREAD;
-                ((2..SEAT_MAX).find(|seat| 8u64 << (3 * seat) >= share).unwrap_or(SEAT_MAX), 2)
-            }
-        };
-        let smaller = (least..best).rev();
-        let larger = best + 1..=SEAT_MAX;
-        let order: Vec<u8, 8> = match self.class() {
-            Class::Small => core::iter::once(best).chain(larger).chain(smaller).collect(),
-            Class::Large => core::iter::once(best).chain(smaller).chain(larger).collect(),
-        };
-        order.get(usize::from(n)).copied().filter(|_| n < FOUND_MAX)
     }
 }
 
@@ -395,157 +353,6 @@ impl Node<'_> {
         put.asked = 0;
         self.put_new_item(op);
         true
-    }
-
-    /// Looks for a group for the item that is ready now.
-    fn put_new_item(&mut self, op: Handle) {
-        let Some(put) = self.retrieve.put(op) else { return };
-        put.tries = 0;
-        put.foundings = 0;
-        put.refused = None;
-        self.put_place_begin(op, None);
-    }
-
-    fn put_place_begin(&mut self, op: Handle, refused: Option<GroupId>) {
-        self.transfers_clear(op);
-        self.contacts_clear(op);
-        let Some(put) = self.retrieve.put(op) else { return };
-        put.phase = Phase::Place;
-        put.asked = 0;
-        put.refused = refused;
-        let (key, class, bytes) = (put.item.key, put.class(), put.item.bytes);
-        self.walk_begin(op, key, class, bytes, refused);
-    }
-
-    fn put_place(&mut self, op: Handle) -> bool {
-        let Some(found) = self.walk_step(op) else { return false };
-        match found {
-            Found::Group(group) => self.put_placed(op, group),
-            // A group may be founded at once; then the put goes on.
-            Found::Nothing => self.put_found(op),
-        }
-        true
-    }
-
-    /// What the best group so far says of itself.
-    pub(super) fn put_told(&mut self, op: Handle, here: Here) {
-        if let Some(put) = self.retrieve.put(op) {
-            put.recruiting = here.recruiting;
-            put.group_wanted = here.wanted;
-        }
-    }
-
-    fn put_placed(&mut self, op: Handle, group: GroupId) {
-        let seat = self.seat_in(&group);
-        let wanted = self.hint(&group).map(|hint| hint.wanted);
-        let now = self.env.now;
-        if seat.is_some() {
-            self.own_contacts(op, &group);
-        }
-        self.board_clear(op);
-        let Some(put) = self.retrieve.put(op) else { return };
-        put.phase = Phase::Store;
-        put.group = group;
-        put.seat = seat;
-        put.refresh_at = now.plus_ms(REFRESH_MS);
-        if let Some(wanted) = wanted.filter(|_| seat.is_some()) {
-            put.group_wanted = wanted;
-        }
-    }
-
-    /// Asks for a group to be founded, of the next seat size to try.
-    fn put_found(&mut self, op: Handle) {
-        let groups = self.groups.len();
-        let Some(put) = self.retrieve.put(op) else { return };
-        let Some(seat) = put.seat_size(put.foundings, groups) else {
-            self.op_end(op, Progress::Failed(Reason::Full));
-            return;
-        };
-        put.foundings += 1;
-        put.phase = Phase::Found;
-        self.found(seat, OpOwner { op, part: PART_FOUND });
-    }
-
-    /// Founding, asked for with `found`, has ended.
-    pub(crate) fn op_founded(&mut self, owner: OpOwner, group: Option<GroupId>) {
-        let op = owner.op;
-        if !self.retrieve.working(op) || self.retrieve.put(op).is_none_or(|put| put.phase != Phase::Found) {
-            return;
-        }
-        match group {
-            // The walk ends at the new group, or at a better one that has come to be known meanwhile.
-            Some(_) => {
-                self.op_moved(op);
-                self.put_place_begin(op, None);
-                // Not gone on from here: `found` may call this before it returns.
-                self.env.timers.set(Timer::Op(op.index), self.env.now);
-            }
-            None => self.put_found(op),
-        }
-    }
-
-    /// The group is no use for this item: another is looked for.
-    pub(super) fn put_elsewhere(&mut self, op: Handle) {
-        let Some(put) = self.retrieve.put(op) else { return };
-        let group = put.group;
-        put.tries += 1;
-        if put.tries >= TRIES_MAX {
-            self.op_end(op, Progress::Failed(Reason::Full));
-        } else {
-            self.put_place_begin(op, Some(group));
-        }
-    }
-
-    /// Whether recruits are still to be waited for; looks for new members from time to time.
-    pub(super) fn put_recruiting(&mut self, op: Handle) -> bool {
-        let now = self.env.now;
-        let Some(put) = self.retrieve.put(op) else { return false };
-        let (group, due) = (put.group, now >= put.refresh_at);
-        if due {
-            put.refresh_at = now.plus_ms(REFRESH_MS);
-        }
-        if put.seat.is_some() {
-            // Recruits may have come since the last look, and the group be complete by them.
-            let contacts = |node: &Self| node.retrieve.ops.get(op).map_or(0, |op| op.contacts.len());
-            let before = contacts(self);
-            self.own_contacts(op, &group);
-            return contacts(self) > before || self.recruiting(&group);
-        }
-        let question = Locate { key: put.item.key, class: put.class(), bytes: put.item.bytes, put: true };
-        let recruiting = put.recruiting;
-        if due && recruiting && !self.contact_alive(op).is_some_and(|contact| self.refresh(op, question, contact)) {
-            return false;
-        }
-        recruiting
-    }
-
-    fn contact_alive(&self, op: Handle) -> Option<u8> {
-        self.retrieve.ops.get(op)?.contacts.iter().position(|contact| !contact.dead).map(|at| at as u8)
-    }
-
-    /// The members of the group, told again.
-    pub(super) fn put_refreshed(&mut self, op: Handle, from: NodeId, located: Option<Located>) {
-        let Some(put) = self.retrieve.put(op) else { return };
-        if put.phase != Phase::Store {
-            return;
-        }
-        match located.as_ref().and_then(|located| located.here).filter(|here| here.group == put.group) {
-            Some(here) => {
-                put.recruiting = here.recruiting;
-                put.group_wanted = here.wanted;
-                if let Some(located) = &located {
-                    self.told_contacts(op, &from, located);
-                }
-            }
-            // It does not know, or speaks of another group: what it said before is not to be relied upon.
-            None => put.recruiting = false,
-        }
-    }
-
-    /// Members wanted in the group at work.
-    pub(super) fn put_wanted(&mut self, op: Handle) -> u8 {
-        let replicas = self.env.config.replicas;
-        self.retrieve.put(op).map_or(replicas, |put| if put.group_wanted == 0 { replicas } else { put.group_wanted })
     }
 
     /// The item is held by `k` members: goes on with its parent, or with the next extent.
