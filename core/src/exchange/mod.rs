@@ -199,6 +199,18 @@ impl Node<'_> {
         (base.max(RETRY_MIN_US) << before.min(16)).min(RETRY_MAX_US)
     }
 
+    /// Sees to it that a buffer for `len` bytes is free and `spare` large ones besides: kept answers make room if need be,
+    /// the oldest first.
+    pub(crate) fn buffer_room(&mut self, len: usize, spare: usize) -> bool {
+        while !self.env.buffers.has_room(len, spare) {
+            if !self.forget_kept(|serve| serve.keeps_buffer(len)) {
+                self.env.counters.buffers_refused += 1;
+                return false;
+            }
+        }
+        true
+    }
+
     /// Takes a buffer; a kept answer makes room if need be, the oldest first.
     fn exchange_buffer(&mut self, len: usize) -> Option<BufferId> {
         loop {

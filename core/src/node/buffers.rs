@@ -172,6 +172,12 @@ impl<'m> Buffers<'m> {
         self.large.chunks.limit() - self.large.used
     }
 
+    /// Whether a buffer for `len` bytes is free: a small one, or a large one with `spare` more.
+    pub fn has_room(&self, len: usize, spare: usize) -> bool {
+        (len <= SMALL && self.small.used < self.small.chunks.limit())
+            || (len <= self.large.size && self.large_free() > spare)
+    }
+
     /// Takes a buffer of `len` bytes, whose content is whatever was in it.
     pub fn alloc(&mut self, len: usize) -> Option<BufferId> {
         if len <= SMALL

@@ -50,13 +50,12 @@ impl Node<'_> {
 
     /// Asks one contact for one block; false when there is no room for that now.
     fn fetch(&mut self, op: Handle, contact: u8, item: u8, key: Key, index: u8) -> bool {
-        // A buffer must be there for every answer on its way.
-        let promised = usize::from(self.retrieve.fetching);
         let Some(state) = self.retrieve.contact_mut(op, contact).copied() else { return false };
         let transfer = Transfer { op, contact, item, index, block: 0, state: Moving::Storage };
         let begun = match state.peer {
             Some(peer) => {
-                if self.env.buffers.large_free() <= promised {
+                // A buffer must be there for every answer on its way.
+                if !self.spare_buffer(BLOCK) {
                     return false;
                 }
                 let Some(handle) = self.retrieve.transfer_begin(transfer) else { return false };
@@ -77,6 +76,9 @@ impl Node<'_> {
                 }
             }
             None => {
+                if !self.spare_buffer(BLOCK) {
+                    return false;
+                }
                 let Some(handle) = self.retrieve.transfer_begin(transfer) else { return false };
                 let owner = StoreOwner::Op(OpOwner { op, part: handle.index });
                 let taken = self.storage.get(&mut self.env, BlockRef { key, index }, owner);
@@ -111,7 +113,10 @@ impl Node<'_> {
                 }
                 Some((n, trailer)) => {
                     let buffer = match body {
-                        Body::Packet(bytes) => self.env.buffers.alloc_from(bytes.get(..n).unwrap_or_default()),
+                        Body::Packet(bytes) if self.buffer_room(n, 0) => {
+                            self.env.buffers.alloc_from(bytes.get(..n).unwrap_or_default())
+                        }
+                        Body::Packet(_) => None,
                         Body::Buffer(buffer) => {
                             self.env.buffers.truncate(&buffer, n);
                             Some(buffer)

@@ -311,6 +311,12 @@ impl Contact {
 }
 
 impl Node<'_> {
+    /// Whether there is a buffer to spare for one more transfer: a quarter of the large ones is left to everybody else.
+    fn spare_buffer(&mut self, len: usize) -> bool {
+        let kept = self.env.limits.large_buffers / 4 + usize::from(self.retrieve.fetching);
+        self.buffer_room(len, kept)
+    }
+
     /// Milliseconds since the node's start.
     fn now_ms(&self) -> u32 {
         self.env.now.ms_since(self.env.start)
@@ -406,10 +412,8 @@ impl Node<'_> {
             self.env.counters.operations_refused += 1;
             return Err(work);
         }
-        let Some(scratch) = self.env.buffers.alloc(SCRATCH) else {
-            self.env.counters.buffers_refused += 1;
-            return Err(work);
-        };
+        let room = self.buffer_room(SCRATCH, 0);
+        let Some(scratch) = self.env.buffers.alloc(SCRATCH).filter(|_| room) else { return Err(work) };
         let op = Op {
             scratch,
             contacts: Vec::new(),

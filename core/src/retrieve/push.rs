@@ -97,7 +97,7 @@ impl Node<'_> {
         let item = put.item;
         let all = all_blocks(item.blocks);
         let now_ms = self.now_ms();
-        let window = self.env.config.transfer_window;
+        let window = self.put_window(op);
         let (mut full, mut alive, mut wanted) = (0, 0, 0u128);
         for contact in 0..CONTACTS as u8 {
             let Some(state) = self.retrieve.contact_mut(op, contact).copied() else { break };
@@ -141,6 +141,12 @@ impl Node<'_> {
         false
     }
 
+    /// Transfers of a put under way at most: the window counts blocks, and each goes to every member.
+    fn put_window(&self, op: Handle) -> u8 {
+        let alive = self.retrieve.ops.get(op).map_or(0, |op| op.contacts.iter().filter(|c| !c.dead).count());
+        self.env.config.transfer_window.saturating_mul(alive.max(1) as u8)
+    }
+
     /// Sends the item's own bytes to a contact.
     fn push_own(&mut self, op: Handle, contact: u8) {
         let mut own = [0; BLOCK];
@@ -158,7 +164,7 @@ impl Node<'_> {
             return Ok(());
         }
         let now_ms = self.now_ms();
-        let window = self.env.config.transfer_window;
+        let window = self.put_window(op);
         let (mut pushed, mut lacking) = (false, false);
         for contact in 0..CONTACTS as u8 {
             let Some(state) = self.retrieve.contact_mut(op, contact).copied() else { break };
@@ -183,6 +189,9 @@ impl Node<'_> {
         let transfer = Transfer { op, contact, item: 0, index, block: 0, state: Moving::Storage };
         let begun = match state.peer {
             Some(peer) => {
+                if !self.spare_buffer(data.len() + STORE_TRAILER) {
+                    return false;
+                }
                 let Some(buffer) = self.env.buffers.alloc(data.len() + STORE_TRAILER) else { return false };
                 let trailer = StoreTrailer {
                     key: item.key,
@@ -232,7 +241,7 @@ impl Node<'_> {
                     self.set_row(op, contact, row);
                     return true;
                 }
-                if self.storage.room() == 0 {
+                if self.storage.room() == 0 || !self.spare_buffer(data.len()) {
                     return false;
                 }
                 let Some(buffer) = self.env.buffers.alloc_from(data) else { return false };

@@ -169,18 +169,18 @@ impl Node<'_> {
             0 => length as usize,
             _ => list_bytes(usize::from(layout.extent_blocks(0))),
         };
-        put.list = self.env.buffers.alloc(list);
+        put.list = self.buffer_room(list, 0).then(|| self.env.buffers.alloc(list)).flatten();
         let mut reserved = put.list.is_some();
         for level in 1..=layout.levels {
-            match self.env.buffers.alloc(list_bytes(layout.entries(level))) {
-                Some(tree) if reserved => reserved = put.trees.push((tree, 0)).is_ok(),
-                Some(tree) => self.env.buffers.free(tree),
-                None => reserved = false,
+            let tree = list_bytes(layout.entries(level));
+            reserved = reserved && self.buffer_room(tree, 0);
+            if let Some(tree) = reserved.then(|| self.env.buffers.alloc(tree)).flatten() {
+                // There is a place for every level.
+                let _ = put.trees.push((tree, 0));
             }
         }
-        if !reserved {
+        if !reserved || put.trees.len() != usize::from(layout.levels) {
             put.free(&mut self.env.buffers);
-            self.env.counters.buffers_refused += 1;
             return Err(Refused::NoBuffer);
         }
         let full = self.retrieve.ops.is_full();

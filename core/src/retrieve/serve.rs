@@ -8,7 +8,7 @@ use crate::id::{GroupId, Key};
 use crate::node::{BufferId, Node, PeerId, ServeId};
 use crate::storage::{BlockRef, StoreError, StoreOwner, Stored};
 use crate::table::Handle;
-use crate::wire::{Writer, value};
+use crate::wire::{BLOCK, Writer, value};
 
 /// An extent's own bytes, kept while its blocks arrive, which are checked against them.
 #[derive(Debug)]
@@ -80,6 +80,7 @@ impl Node<'_> {
     pub(crate) fn serve_store(&mut self, _: PeerId, serve: ServeId, body: Body<'_>, _: &mut Writer<'_>) -> Served {
         let refusal = match self.store_checked(&body) {
             Ok((trailer, n)) => {
+                self.buffer_room(n, 0);
                 let buffer = match body {
                     Body::Packet(bytes) => self.env.buffers.alloc_from(bytes.get(..n).unwrap_or_default()),
                     Body::Buffer(buffer) => {
@@ -88,7 +89,6 @@ impl Node<'_> {
                     }
                 };
                 let Some(buffer) = buffer else {
-                    self.env.counters.buffers_refused += 1;
                     return Served::Refuse(Status::Busy);
                 };
                 let at = BlockRef { key: trailer.key, index: trailer.index };
@@ -244,6 +244,9 @@ impl Node<'_> {
         if !self.content.has(&self.env, at) {
             return Verdict::NoList;
         }
+        if !self.buffer_room(BLOCK, 0) {
+            return Verdict::Wait;
+        }
         let Some(place) = self.list_place(key) else { return Verdict::Wait };
         if self.storage.get(&mut self.env, at, StoreOwner::List(place)) {
             self.list_set(place, key, None);
@@ -272,6 +275,9 @@ impl Node<'_> {
         let at = BlockRef { key, index };
         if !self.content.has(&self.env, at) {
             return Served::Refuse(Status::NotFound);
+        }
+        if !self.buffer_room(BLOCK, 0) {
+            return Served::Refuse(Status::Busy);
         }
         match self.storage.get(&mut self.env, at, StoreOwner::Serve(serve.0)) {
             true => Served::Later,
