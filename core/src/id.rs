@@ -5,7 +5,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The alphabet of z-base-32 (Zimmermann, O'Whielacronx 2009), made to be read aloud and typed.
-const ALPHABET: &[u8; 32] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
+pub(crate) const ALPHABET: &[u8; 32] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
 
 /// Characters in the text form of 32 bytes.
 pub const TEXT_LEN: usize = 52;

@@ -48,6 +48,7 @@ pub mod route;
 pub mod session;
 pub mod storage;
 pub mod table;
+pub mod ticket;
 pub mod time;
 pub mod wire;
 

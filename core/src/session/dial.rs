@@ -43,13 +43,13 @@ impl Node<'_> {
             return Some(known);
         }
         let known = self.hosts.get(&self.env, id).map(|host| (host.addr, host.link));
-        let link = link.or(known.map(|(_, link)| link)).unwrap_or(self.peers.first_link());
+        let link = self.peers.working_link(link.or(known.map(|(_, link)| link)))?;
         let known = known.map(|(addr, _)| addr).filter(Addr::is_unicast);
         let addr = hint.filter(Addr::is_unicast).or(known);
         if addr.is_none() && self.hosts.introducer(&self.env, id).is_none() {
             return None;
         }
-        let peer = self.peer_new(*id, None, link)?;
+        let peer = self.peer_new(*id, link, 0)?;
         let slot = peer.0.index;
         let made = self.peers.at_mut(slot)?;
         made.wanted = true;
@@ -257,10 +257,8 @@ impl Node<'_> {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.due = now.plus_ms(INTRODUCE_MS);
         let (id, asked) = (peer.id, peer.asked);
-        if asked < TELLER_TRIES {
-            if self.ask_teller(slot) {
-                return;
-            }
+        if asked < TELLER_TRIES && self.ask_teller(slot) {
+            return;
         }
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.asked = peer.asked.max(TELLER_TRIES) + 1;
@@ -312,7 +310,7 @@ impl Node<'_> {
             self.env.counters.peers_refused += 1;
             return;
         }
-        let Some(peer) = known.or_else(|| self.peer_new(id, None, link)) else { return };
+        let Some(peer) = known.or_else(|| self.peer_new(id, link, 0)) else { return };
         let slot = peer.0.index;
         let soon = self.env.now.plus_ms(1);
         let Some(peer) = self.peers.at_mut(slot) else { return };
@@ -362,9 +360,9 @@ impl Node<'_> {
         self.env.advance(now);
         self.discover_stop();
         for slot in 0..self.peers.peers.used() {
-            match self.peers.at(slot).map(|peer| peer.up) {
-                Some(true) => self.close(slot),
-                Some(false) => self.dial_failed(slot),
+            match self.peers.handle_at(slot) {
+                Some(peer) if self.peers.get(peer).is_some_and(|peer| peer.up) => self.close(slot),
+                Some(peer) => self.end_peer(peer, false),
                 None => {}
             }
         }

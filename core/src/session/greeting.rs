@@ -145,12 +145,16 @@ impl Node<'_> {
     pub(crate) fn write_ping(&mut self, buf: &mut [u8], seeking: bool) -> Option<usize> {
         let token = self.peers.greeter.tokens[0];
         let mut ping = Ping { id: self.env.me, boot: self.env.boot.to_le_bytes(), token, seeking, known: Vec::new() };
-        if seeking {
-            for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.up) {
-                if ping.known.push(short(&token, &peer.id)).is_err() {
-                    break;
-                }
-            }
+        let skip = self.env.rng.below(self.hosts.len() as u32);
+        if seeking && self.peers.up() > 0 {
+            // Whoever knows nobody well wants to hear from all.
+            let up = self.peers.iter().filter(|(_, peer)| peer.up).map(|(_, peer)| peer.id);
+            let skip = skip.saturating_sub(KNOWN_MAX as u32) as usize;
+            ping.known = up
+                .chain(self.hosts().filter(|host| !host.up).skip(skip).map(|host| host.id))
+                .map(|id| short(&token, &id))
+                .take(KNOWN_MAX)
+                .collect();
         }
         let body = buf.get_mut(NONCE_LEN..)?.get_mut(..PING_BODY)?;
         let mut writer = Writer::new(body);

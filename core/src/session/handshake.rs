@@ -23,6 +23,8 @@ use crate::node::{Env, Node, Out, PeerId};
 pub const PROLOGUE: &[u8] = b"butter 1";
 /// Milliseconds until a Hello that found no room in the table of handshakes is tried again.
 const NO_ROOM_MS: u32 = 50;
+/// Milliseconds for which a peer must be unused to make room for one that comes to us.
+const STRANGER_MS: u32 = 1_000;
 /// Id and boot.
 const HELLO_PAYLOAD: usize = 40;
 
@@ -118,7 +120,7 @@ impl Node<'_> {
                 return Some(());
             }
         }
-        let Some(peer) = known.or_else(|| self.peer_new(id, None, link)) else { return Some(()) };
+        let Some(peer) = known.or_else(|| self.peer_new(id, link, STRANGER_MS)) else { return Some(()) };
         let slot = peer.0.index;
         self.peers.drop_handshake(slot);
         let remote = u32::from_le_bytes(*remote);

@@ -186,10 +186,10 @@ impl<'m> Peers<'m> {
         }
     }
 
-    pub(super) fn insert(&mut self, env: &Env<'_>, id: NodeId, addr: Option<Addr>, link: LinkId) -> Option<PeerId> {
+    pub(super) fn insert(&mut self, env: &Env<'_>, id: NodeId, link: LinkId) -> Option<PeerId> {
         let peer = Peer {
             id,
-            addr,
+            addr: None,
             link,
             up: false,
             last_heard: env.now,
@@ -214,7 +214,7 @@ impl<'m> Peers<'m> {
             asked: 0,
             wanted: false,
             due: Instant::NEVER,
-            dial: (addr.unwrap_or_default(), link, [0; 8]),
+            dial: (Addr::default(), link, [0; 8]),
             alternate: None,
             via: None,
             holds: 0,
@@ -276,10 +276,10 @@ impl<'m> Peers<'m> {
 
     /// Over which link a peer's next packet goes.
     fn next_link(&self, peer: &Peer) -> LinkId {
-        if peer.want & super::want::WELCOME != 0 {
-            if let Some(handshake) = peer.handshake.and_then(|handle| self.handshakes.get(handle)) {
-                return handshake.link;
-            }
+        if peer.want & super::want::WELCOME != 0
+            && let Some(handshake) = peer.handshake.and_then(|handle| self.handshakes.get(handle))
+        {
+            return handshake.link;
         }
         if peer.want != 0 { peer.dial.1 } else { peer.link }
     }
@@ -358,7 +358,7 @@ impl<'m> Peers<'m> {
     pub(super) fn stray(&mut self, env: &mut Env<'_>, link: LinkId, stray: Stray) -> Result<(), Stray> {
         let room = !self.strays.is_full();
         match self.links.get_mut(usize::from(link.0)) {
-            Some(link) if room => {
+            Some(link) if room && link.mtu != 0 => {
                 self.strays.push(&mut link.strays, stray);
                 Ok(())
             }
@@ -369,17 +369,22 @@ impl<'m> Peers<'m> {
         }
     }
 
-    /// The peer that is missed least: without users, and unused for longest. Cost: a look at every peer.
-    pub(super) fn evictable(&self) -> Option<PeerId> {
-        let unused = |(_, peer): &(Handle, &Peer)| peer.holds == 0 && peer.step == Step::Idle && peer.up;
+    /// The peer that is missed least: without users, and unused for longest, at least since a moment. Cost: a look at
+    /// every peer.
+    pub(super) fn evictable(&self, since: Instant) -> Option<PeerId> {
+        let unused = |(_, peer): &(Handle, &Peer)| {
+            let used = peer.last_heard.max(peer.last_sent);
+            peer.holds == 0 && peer.step == Step::Idle && peer.up && used <= since
+        };
         let (handle, _) =
             self.peers.iter().filter(unused).min_by_key(|(_, peer)| peer.last_heard.max(peer.last_sent))?;
         Some(PeerId(handle))
     }
 
-    /// The first link that works, or 0.
-    pub(super) fn first_link(&self) -> LinkId {
-        LinkId(self.links.iter().position(|link| link.mtu != 0).unwrap_or(0) as u8)
+    /// This link if it works, else the first that does.
+    pub(super) fn working_link(&self, link: Option<LinkId>) -> Option<LinkId> {
+        link.filter(|link| self.is_link_up(*link))
+            .or_else(|| self.links.iter().position(|link| link.mtu != 0).map(|at| LinkId(at as u8)))
     }
 
     pub(crate) fn is_link_up(&self, link: LinkId) -> bool {
@@ -471,10 +476,11 @@ impl Node<'_> {
         }
     }
 
-    /// Room for one more peer, made by evicting one if need be.
-    pub(super) fn peer_new(&mut self, id: NodeId, addr: Option<Addr>, link: LinkId) -> Option<PeerId> {
+    /// Room for one more peer, made if need be by evicting one that was unused for so long.
+    pub(super) fn peer_new(&mut self, id: NodeId, link: LinkId, unused_ms: u32) -> Option<PeerId> {
         if self.peers.peers.is_full() {
-            match self.peers.evictable() {
+            let since = Instant::ZERO.plus_us(self.env.now.as_micros().saturating_sub(u64::from(unused_ms) * 1_000));
+            match self.peers.evictable(since) {
                 Some(victim) => {
                     self.env.counters.peers_evicted += 1;
                     self.say_bye(victim);
@@ -486,7 +492,7 @@ impl Node<'_> {
                 }
             }
         }
-        self.peers.insert(&self.env, id, addr, link)
+        self.peers.insert(&self.env, id, link)
     }
 
     /// Ends a peer. `dead`: nothing answered, though we tried.

@@ -184,6 +184,14 @@ impl Node<'_> {
                         self.env.buffers.free(packet.0);
                     }
                 }
+                // Nobody can be dialled there; a session may go on over another link.
+                for slot in 0..self.peers.peers.used() {
+                    let Some(peer) = self.peers.handle_at(slot) else { continue };
+                    let dials = self.peers.get(peer).is_some_and(|peer| !peer.up && peer.dial.1 == link);
+                    if dials {
+                        self.end_peer(peer, false);
+                    }
+                }
             }
         }
     }

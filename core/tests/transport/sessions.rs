@@ -209,3 +209,18 @@ fn s2_7_a_node_that_stops_says_so() {
     world.run_ms(10_000);
     assert!(!world.is_up(1, 0), "and stays silent");
 }
+
+#[test]
+fn s2_a_peer_and_a_handshake_fit_a_small_node() {
+    let peer = size_of::<butter_core::session::Peer>();
+    let handshake = size_of::<butter_core::session::Handshake>();
+    for (name, bytes) in Limits::TINY.table_bytes() {
+        println!("{name} {bytes}");
+    }
+    println!(
+        "all {}, Peer {peer}, Handshake {handshake}, Stray {}",
+        Limits::TINY.bytes(),
+        size_of::<butter_core::session::Stray>()
+    );
+    assert!(peer <= 460 && handshake <= 400);
+}
