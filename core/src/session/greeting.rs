@@ -206,6 +206,9 @@ impl Node<'_> {
 
     /// Takes what may be a greeting. `nested`: it came in an envelope.
     pub(super) fn greeting(&mut self, link: LinkId, from: Addr, data: &mut [u8], nested: bool) {
+        if self.discover.is_stopped() {
+            return; // Who is about to go makes no acquaintances.
+        }
         let len = data.len();
         let Some((nonce, rest)) = data.split_first_chunk_mut::<NONCE_LEN>() else {
             self.env.counters.packets_malformed += 1;

@@ -121,6 +121,7 @@ fn application(wire: &mut Wire, node: &mut Node<'_>) {
         }
     }
     calls(wire, node);
+    paths(wire, node);
     knowledge(wire, node);
     node.leave(now(wire), u32::from_le_bytes(wire.array()));
     wire.put(&[node.left().into()]);
@@ -148,6 +149,22 @@ fn calls(wire: &mut Wire, node: &mut Node<'_>) {
     let (to, body): (_, [u8; 64]) = (NodeId(wire.array()), wire.array());
     black_box(node.call(now(wire), to, name, &body, 5_000)).ok();
     node.stop_route(name);
+}
+
+/// Where others are, and where we are.
+fn paths(wire: &mut Wire, node: &mut Node<'_>) {
+    let addr = Addr { ip: wire.array(), port: u16::from_le_bytes(wire.array()), slot: 0 };
+    let [prefix_len] = wire.array();
+    node.handle_local_addr(now(wire), LinkId(0), addr, prefix_len);
+    black_box(node.meet(now(wire), LinkId(0), addr)).ok();
+    black_box(node.observed_addr());
+    if let Some((peer, info)) = node.peers().next() {
+        wire.put(&info.id.0);
+        black_box(node.peer_info(peer));
+    }
+    if prefix_len == 255 {
+        node.shutdown(now(wire));
+    }
 }
 
 /// All that can be read of a node's state.
