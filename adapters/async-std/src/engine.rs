@@ -12,12 +12,13 @@ use async_channel::{Receiver, Sender, TrySendError};
 use async_io::Timer;
 use butter_core::exchange::Status;
 use butter_core::id::{NodeId, RouteId};
-use butter_core::node::{CallId, PeerId, Refused, ServeId};
+use butter_core::node::{CallId, GetId, PeerId, PutId, Refused, ServeId};
 use butter_core::time::Instant;
 use butter_core::{Event as CoreEvent, Node as Core};
 use butter_driver::App;
 use futures_lite::Stream;
 
+use crate::content::{GetWait, PutWait};
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::event::{Event, Request};
@@ -52,6 +53,8 @@ pub(crate) struct Engine {
     pub urgent_sender: Sender<Command>,
     calls: HashMap<CallId, Sender<Result<Vec<u8>, Error>>>,
     pub routes: HashMap<RouteId, Handler>,
+    puts: HashMap<PutId, PutWait>,
+    pub gets: HashMap<GetId, GetWait>,
     /// Handlers at work: dropping the sender stops one.
     serving: HashMap<ServeId, Sender<()>>,
     peers: HashMap<PeerId, NodeId>,
@@ -78,6 +81,8 @@ impl Engine {
             urgent_sender,
             calls: HashMap::new(),
             routes: HashMap::new(),
+            puts: HashMap::new(),
+            gets: HashMap::new(),
             serving: HashMap::new(),
             peers: HashMap::new(),
             listeners: Vec::new(),
@@ -135,8 +140,38 @@ impl Engine {
         }
     }
 
+    /// Feeds a put from now on.
+    pub fn add_put(&mut self, core: &mut Core<'_>, now: Instant, put: PutId, wait: PutWait) {
+        if wait.abandoned() {
+            core.put_free(now, put);
+        } else {
+            self.puts.insert(put, wait);
+        }
+    }
+
+    /// Empties a get from now on.
+    pub fn add_get(&mut self, core: &mut Core<'_>, now: Instant, get: GetId, wait: GetWait) {
+        if wait.abandoned() {
+            core.get_free(now, get);
+        } else {
+            self.gets.insert(get, wait);
+        }
+    }
+
     /// Gives up what nobody waits for any more.
     pub fn sweep(&mut self, core: &mut Core<'_>, now: Instant) {
+        self.puts.retain(|put, wait| {
+            if wait.abandoned() {
+                core.put_free(now, *put);
+            }
+            !wait.abandoned()
+        });
+        self.gets.retain(|get, wait| {
+            if wait.abandoned() {
+                core.get_free(now, *get);
+            }
+            !wait.abandoned()
+        });
         self.calls.retain(|call, waiter| {
             if waiter.is_closed() {
                 core.cancel(now, *call);
@@ -232,7 +267,27 @@ impl App for Engine {
             CoreEvent::Answered(call) => self.answered(core, now, call),
             CoreEvent::GroupChanged(_) => self.tell(Event::GroupChanged),
             CoreEvent::Lost => self.tell(Event::Lost),
-            CoreEvent::PutWants { .. } | CoreEvent::PutDone(_) | CoreEvent::GetHas { .. } | CoreEvent::GetDone(_) => {}
+            CoreEvent::PutWants { put, block } => {
+                if let Some(wait) = self.puts.get(&put) {
+                    wait.wants(block);
+                }
+            }
+            CoreEvent::PutDone(put) => {
+                if let Some(wait) = self.puts.remove(&put) {
+                    wait.end(core.put_status(put));
+                }
+                core.put_free(now, put);
+            }
+            CoreEvent::GetHas { get, block } => {
+                if let Some(wait) = self.gets.get_mut(&get) {
+                    wait.has(core, now, get, block);
+                }
+            }
+            CoreEvent::GetDone(get) => {
+                if let Some(wait) = self.gets.get_mut(&get) {
+                    wait.end(core, now, get);
+                }
+            }
         }
     }
 

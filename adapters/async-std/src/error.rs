@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use butter_core::config::ConfigError;
 use butter_core::exchange::{Failure, Status};
 use butter_core::node::Refused;
+use butter_core::retrieve::Reason;
 
 /// Why something failed. Nothing was changed unless a variant says so.
 #[derive(Debug)]
@@ -56,6 +57,10 @@ pub enum Error {
     Refused(Refused),
     /// A call ended without an answer of success.
     Call(Failure),
+    /// No node asked knows of the object.
+    NotFound,
+    /// A put or get failed.
+    Failed(Reason),
     /// The source of a put failed, or the sink of a get.
     Io(io::Error),
 }
@@ -97,6 +102,15 @@ impl fmt::Display for Error {
                 Status::Bad => "the request makes no sense to the host",
                 Status::NotFound => "what was asked for is not there",
                 Status::Ok | Status::Failed => "the host failed to answer",
+            }),
+            Error::NotFound => f.write_str("not found: no node asked knows of it"),
+            Error::Failed(reason) => f.write_str(match reason {
+                Reason::Full => "no group of nodes has room for it",
+                Reason::Stalled => "nothing moved for 30 seconds",
+                Reason::TooFew => "fewer nodes hold it than demanded",
+                Reason::Changed => "the source changed while it was read",
+                Reason::Malformed => "the object makes no sense: its publisher was faulty",
+                Reason::Lost => "a part of the object is not found any more",
             }),
             Error::Io(error) => error.fmt(f),
         }

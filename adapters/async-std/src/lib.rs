@@ -31,6 +31,7 @@
 
 mod builder;
 mod clock;
+mod content;
 mod data_dir;
 mod engine;
 mod error;
@@ -39,11 +40,14 @@ mod hosts;
 mod net;
 mod node;
 mod rt;
+mod source;
 
 pub use builder::Builder;
+pub use content::{Get, Progress, Put, Stored};
 pub use error::Error;
 pub use event::{Event, Request};
 pub use node::Node;
+pub use source::Source;
 
 pub use butter_core as core;
-pub use butter_core::id::{NodeId, route};
+pub use butter_core::id::{Key, NodeId, route};

@@ -10,15 +10,17 @@ use butter_core::Node as Core;
 use butter_core::counters::Counters;
 use butter_core::exchange::Status;
 use butter_core::hosts::HostInfo;
-use butter_core::id::{NodeId, RouteId};
+use butter_core::id::{Key, NodeId, RouteId};
 use butter_core::session::PeerInfo;
 use butter_core::time::Instant;
 use futures_lite::Stream;
 
 use crate::builder::Builder;
+use crate::content::{Get, Put};
 use crate::engine::{Command, Engine};
 use crate::error::Error;
 use crate::event::{Event, Request};
+use crate::source::Source;
 
 /// A running node. Cheap to clone; the node leaves the network when the last clone is dropped, or at
 /// [`Node::shutdown`].
@@ -165,6 +167,25 @@ impl Node {
             engine.routes.remove(&route);
         })
         .await
+    }
+
+    /// Puts an object into the network: a text, bytes, or a [`Source`] that is read as the put goes on. Await what is
+    /// returned; dropping it cancels the put.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] tells why the object could not be stored, [`Error::Io`] why its source could not be read.
+    pub fn put(&self, source: impl Into<Source>) -> Put {
+        Put::new(self.clone(), source.into())
+    }
+
+    /// Gets an object. Nothing happens before its bytes are asked for; dropping what is returned cancels the get.
+    pub fn get(&self, key: Key) -> Get {
+        self.get_from(key, 0)
+    }
+
+    /// Gets an object from a block of 4,096 bytes on: resumes a get that was interrupted there.
+    pub fn get_from(&self, key: Key, block: u32) -> Get {
+        Get::new(self.clone(), key, block)
     }
 
     /// The hosts with which there are sessions.

@@ -1,10 +1,12 @@
 //! What a handle does on one machine: set-up, its errors, calls to oneself, the end.
 
+use std::future::IntoFuture;
 use std::time::{Duration, Instant};
 
 use butter_async_std::core::config::Config;
 use butter_async_std::core::exchange::{Failure, Status};
-use butter_async_std::{Error, Node, route};
+use butter_async_std::core::retrieve::Reason;
+use butter_async_std::{Error, Key, Node, Source, route};
 use futures_lite::future::block_on;
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -160,4 +162,118 @@ fn wrong_settings_are_named() {
         assert!(unusable.to_string().contains("below"), "{unusable}");
         std::fs::remove_file(&file).unwrap();
     });
+}
+
+#[test]
+fn a_lone_node_keeps_what_is_put_and_gives_it_back() {
+    block_on(async {
+        let node = alone().await;
+        for length in [0, 1, 4096, 4097, 3_000_000] {
+            let bytes: Vec<u8> = (0..length).map(|i: u32| (i % 251) as u8 ^ (i >> 12) as u8).collect();
+            let put = node.put(bytes.clone());
+            let progress = put.progress();
+            assert_eq!((progress.bytes_done(), progress.bytes_total()), (0, Some(length.into())));
+            let stored = put.await.unwrap();
+            assert_eq!((stored.bytes, stored.replicas), (length.into(), 1));
+            assert_eq!(progress.bytes_done(), length.into());
+            let mut get = node.get(stored.key);
+            assert!(get.to_vec().await.unwrap() == bytes, "{length} bytes come back");
+            assert_eq!(get.progress().bytes_done(), length.into());
+            assert_eq!(get.to_vec().await.unwrap(), b"", "the end stays the end");
+        }
+        let missing = node.get(Key([9; 32])).to_vec().await.unwrap_err();
+        assert!(matches!(missing, Error::NotFound), "{missing}");
+    });
+}
+
+#[test]
+fn a_reader_is_put_and_a_get_is_resumed_where_it_stopped() {
+    block_on(async {
+        let node = alone().await;
+        let bytes: Vec<u8> = (0..2_500_000u32).map(|i| ((i * 7) >> 5) as u8).collect();
+        let source = Source::reader(futures_lite::io::Cursor::new(bytes.clone()), bytes.len() as u64);
+        let stored = node.put(source).await.unwrap();
+        assert_eq!(stored.key, node.put(bytes.clone()).await.unwrap().key, "the same bytes are the same object");
+
+        let mut first = node.get(stored.key);
+        let mut all = Vec::new();
+        while all.len() < 1_000_000 {
+            all.extend(first.next().await.unwrap().unwrap());
+        }
+        let position = first.position();
+        drop(first);
+        let mut rest = Vec::new();
+        node.get_from(stored.key, position).write_to(&mut rest).await.unwrap();
+        all.extend(rest);
+        assert!(all == bytes);
+    });
+}
+
+#[test]
+fn a_next_that_is_dropped_loses_nothing() {
+    block_on(async {
+        let node = alone().await;
+        let bytes: Vec<u8> = (0..600_000u32).map(|i| (i >> 8) as u8).collect();
+        let stored = node.put(bytes.clone()).await.unwrap();
+        let mut get = node.get(stored.key);
+        let mut all = Vec::new();
+        loop {
+            // Given up again and again, at every stage.
+            let next = futures_lite::future::poll_once(get.next()).await;
+            match next {
+                None => futures_lite::future::yield_now().await,
+                Some(next) => match next.unwrap() {
+                    Some(more) => all.extend(more),
+                    None => break,
+                },
+            }
+        }
+        assert!(all == bytes);
+    });
+}
+
+#[test]
+fn puts_and_gets_that_are_dropped_make_room() {
+    block_on(async {
+        let node = alone().await;
+        let stored = node.put(vec![1; 100_000]).await.unwrap();
+        for i in 0..1000 {
+            // A source that never comes.
+            let put = node.put(Source::reader(Never, 1_000_000));
+            futures_lite::future::poll_once(put.into_future()).await.is_none().then_some(()).unwrap();
+            let mut get = node.get(stored.key);
+            if i % 2 == 0 {
+                futures_lite::future::poll_once(get.next()).await;
+            } else {
+                get.next().await.unwrap();
+            }
+        }
+        assert_eq!(node.put("room").await.unwrap().replicas, 1);
+        assert_eq!(node.get(stored.key).to_vec().await.unwrap(), [1; 100_000]);
+    });
+}
+
+#[test]
+fn a_source_that_fails_fails_its_put() {
+    block_on(async {
+        let node = alone().await;
+        let short = Source::reader(futures_lite::io::Cursor::new(vec![0; 10]), 5000);
+        let error = node.put(short).await.unwrap_err();
+        assert!(matches!(&error, Error::Io(_)), "{error}");
+        let few = node.put("for two").min_replicas(2).await.unwrap_err();
+        assert!(matches!(few, Error::Failed(Reason::TooFew)), "{few}");
+    });
+}
+
+/// A reader from which nothing ever comes.
+struct Never;
+
+impl futures_lite::AsyncRead for Never {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &mut [u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::task::Poll::Pending
+    }
 }
