@@ -10,6 +10,7 @@ use butter_core::config::Config;
 use butter_core::crypto::SecretKey;
 use butter_core::identity::{Identity, NETWORK_NAME_MAX, Network};
 use butter_core::memory::{Limits, Memory};
+use butter_core::ticket::{TICKET_PREFIX, Ticket};
 use butter_core::wire::BLOCK;
 use butter_crypto::RustCrypto;
 use butter_driver::{Buffers, Clock, Immediate, run};
@@ -30,7 +31,7 @@ const COMMANDS: usize = 64;
 #[derive(Clone, Debug)]
 #[must_use = "a node runs once it is spawned"]
 pub struct Builder {
-    network: String,
+    network: Option<String>,
     secret: Option<SecretKey>,
     data_dir: Option<PathBuf>,
     listen: Listen,
@@ -42,7 +43,7 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         Builder {
-            network: "butter".to_owned(),
+            network: None,
             secret: None,
             data_dir: None,
             listen: Listen { at: None, lan: true },
@@ -54,9 +55,10 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The network's name, 1 to 64 bytes; nodes of different networks ignore each other. Default: `butter`.
+    /// The network's name, 1 to 64 bytes; nodes of different networks ignore each other. Default: that of the ticket
+    /// joined by, or `butter`.
     pub fn network(mut self, name: &str) -> Self {
-        self.network = name.to_owned();
+        self.network = Some(name.to_owned());
         self
     }
 
@@ -78,10 +80,10 @@ impl Builder {
         self
     }
 
-    /// The address of a node to join by, such as `example.org:4000`; may be given several times. A name is resolved once,
-    /// at start.
-    pub fn join(mut self, addr: impl Into<String>) -> Self {
-        self.join.push(addr.into());
+    /// What to join by: the address of a node, such as `example.org:4000`, or a ticket. May be given several times. A name is
+    /// resolved once, at start.
+    pub fn join(mut self, by: impl Into<String>) -> Self {
+        self.join.push(by.into());
         self
     }
 
@@ -115,33 +117,25 @@ impl Builder {
     /// Everything that can be wrong with the settings or the machine is found here; then nothing runs, and at most the data
     /// directory and the identity in it were made.
     pub async fn spawn(self) -> Result<Node, Error> {
-        if !(1..=NETWORK_NAME_MAX).contains(&self.network.len()) {
-            return Err(Error::NetworkName);
-        }
         // Files, names and sockets block.
         let prepared = blocking::unblock(move || self.prepare()).await?;
         Ok(prepared.start())
     }
 
     fn prepare(self) -> Result<Prepared, Error> {
+        let (name, join) = resolve(self.network, &self.join)?;
+        if !(1..=NETWORK_NAME_MAX).contains(&name.len()) {
+            return Err(Error::NetworkName);
+        }
         let dir = self.data_dir.as_deref().map(DataDir::open).transpose()?;
         let secret = match &dir {
             Some(dir) => dir.secret()?,
             None => SecretKey(random()?),
         };
         let network = match &self.secret {
-            Some(secret) => Network::closed(&RustCrypto, &self.network, &secret.0),
-            None => Network::open(&RustCrypto, &self.network),
+            Some(secret) => Network::closed(&RustCrypto, &name, &secret.0),
+            None => Network::open(&RustCrypto, &name),
         };
-        let mut join = Vec::new();
-        for name in &self.join {
-            let fail = |source| Error::Resolve { name: name.clone(), source };
-            let addrs: Vec<SocketAddr> = name.to_socket_addrs().map_err(|source| fail(Some(source)))?.collect();
-            if addrs.is_empty() {
-                return Err(fail(None));
-            }
-            join.push(addrs);
-        }
         let net = Udp::open(self.listen)?;
         let mut clock = SystemClock::new();
         let storage = u64::from(self.config.storage_blocks) * BLOCK as u64;
@@ -162,6 +156,31 @@ impl Builder {
         }
         Ok(Prepared { core: Box::new(core), net, clock, store: Heap::new(room), dir: dir.map(Arc::new) })
     }
+}
+
+/// The network's name, and the addresses of each node to join by.
+fn resolve(network: Option<String>, join: &[String]) -> Result<(String, Vec<Vec<SocketAddr>>), Error> {
+    let mut network = network;
+    let mut all = Vec::new();
+    for by in join {
+        if by.starts_with(TICKET_PREFIX) {
+            let ticket: Ticket = by.parse().map_err(Error::Ticket)?;
+            let network = network.get_or_insert_with(|| ticket.network.as_str().to_owned());
+            if network.as_str() != ticket.network.as_str() {
+                let (ticket, network) = (ticket.network.as_str().to_owned(), network.clone());
+                return Err(Error::OtherNetwork { ticket, network });
+            }
+            all.push(ticket.hosts.iter().map(|(_, addr)| addr.socket()).collect());
+        } else {
+            let fail = |source| Error::Resolve { name: by.clone(), source };
+            let addrs: Vec<SocketAddr> = by.to_socket_addrs().map_err(|source| fail(Some(source)))?.collect();
+            if addrs.is_empty() {
+                return Err(fail(None));
+            }
+            all.push(addrs);
+        }
+    }
+    Ok((network.unwrap_or_else(|| "butter".to_owned()), all))
 }
 
 /// A node about to start.

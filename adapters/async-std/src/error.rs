@@ -9,6 +9,7 @@ use butter_core::config::ConfigError;
 use butter_core::exchange::{Failure, Status};
 use butter_core::node::Refused;
 use butter_core::retrieve::Reason;
+use butter_core::ticket::TicketError;
 
 /// Why something failed. Nothing was changed unless a variant says so.
 #[derive(Debug)]
@@ -44,6 +45,15 @@ pub enum Error {
         name: String,
         /// Why; `None`: the name has no addresses.
         source: Option<io::Error>,
+    },
+    /// A text to join by is meant to be a ticket, and is none.
+    Ticket(TicketError),
+    /// A ticket to join by is for another network than this node is for.
+    OtherNetwork {
+        /// The ticket's network.
+        ticket: String,
+        /// The node's.
+        network: String,
     },
     /// The configuration or limits cannot work.
     Config(ConfigError),
@@ -88,6 +98,13 @@ impl fmt::Display for Error {
             ),
             Error::Resolve { name, source: Some(source) } => write!(f, "{name:?} is not an address to join: {source}"),
             Error::Resolve { name, source: None } => write!(f, "{name:?} has no address"),
+            Error::Ticket(error) => write!(f, "not a ticket: {error}"),
+            Error::OtherNetwork { ticket, network } => {
+                write!(
+                    f,
+                    "the ticket is for network {ticket:?}, this node for {network:?}: join from one of that network"
+                )
+            }
             Error::Config(error) => write!(f, "this configuration cannot work: {error}"),
             Error::NetworkName => f.write_str("the name of a network has 1 to 64 bytes"),
             Error::Entropy => f.write_str("the system gives no random bytes, without which no key is secret"),
@@ -123,6 +140,7 @@ impl std::error::Error for Error {
             Error::Listen { source, .. } | Error::DataDir { source, .. } | Error::Io(source) => Some(source),
             Error::Resolve { source, .. } => source.as_ref().map(|source| source as _),
             Error::Config(error) => Some(error),
+            Error::Ticket(error) => Some(error),
             Error::Refused(refused) => Some(refused),
             _ => None,
         }

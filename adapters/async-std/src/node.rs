@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
+use async_io::Timer;
 use butter_core::Node as Core;
 use butter_core::counters::Counters;
 use butter_core::exchange::Status;
+use butter_core::group::GroupInfo;
 use butter_core::hosts::HostInfo;
 use butter_core::id::{Key, NodeId, RouteId};
 use butter_core::session::PeerInfo;
@@ -21,6 +23,9 @@ use crate::engine::{Command, Engine};
 use crate::error::Error;
 use crate::event::{Event, Request};
 use crate::source::Source;
+
+/// How often a node that leaves is asked whether it has.
+const LEFT_EVERY: Duration = Duration::from_millis(20);
 
 /// A running node. Cheap to clone; the node leaves the network when the last clone is dropped, or at
 /// [`Node::shutdown`].
@@ -204,6 +209,14 @@ impl Node {
         self.with(|core, _| core.hosts().collect()).await
     }
 
+    /// The groups that this node is in.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn groups(&self) -> Result<Vec<GroupInfo>, Error> {
+        self.with(|core, _| core.groups().collect()).await
+    }
+
     /// What was counted since start.
     ///
     /// # Errors
@@ -218,6 +231,25 @@ impl Node {
     /// [`Error::Stopped`].
     pub async fn events(&self) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, Error> {
         Ok(Box::pin(self.with_engine(|_, engine, _| engine.listen()).await?))
+    }
+
+    /// Hands all content kept here over to others, as far as they take it before `deadline`, and keeps no more from now
+    /// on: what a node does that goes for good, before [`Node::shutdown`]. False: not all was handed over.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn leave(&self, deadline: Duration) -> Result<bool, Error> {
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        let end = std::time::Instant::now() + deadline;
+        self.with(move |core, now| core.leave(now, deadline_ms)).await?;
+        loop {
+            // At the deadline the node leaves its groups in any case.
+            let late = std::time::Instant::now() >= end;
+            if self.with(|core, _| core.left()).await? || late {
+                return Ok(!late);
+            }
+            Timer::after(LEFT_EVERY).await;
+        }
     }
 
     /// Leaves the network, and waits until everything is sent and saved. Handles that remain can do nothing more.

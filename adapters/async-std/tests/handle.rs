@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use butter_async_std::core::config::Config;
 use butter_async_std::core::exchange::{Failure, Status};
 use butter_async_std::core::retrieve::Reason;
+use butter_async_std::core::ticket::Ticket;
 use butter_async_std::{Error, Key, Node, Source, route};
 use futures_lite::future::block_on;
 
@@ -151,6 +152,11 @@ fn wrong_settings_are_named() {
         assert!(unresolvable.to_string().contains("no-such-host.invalid:1"), "{unresolvable}");
         let malformed = Node::builder().lan(false).join("no port").spawn().await.unwrap_err();
         assert!(malformed.to_string().contains("no port"), "{malformed}");
+        let torn = Node::builder().lan(false).join("butter:ybndrf").spawn().await.unwrap_err();
+        assert!(matches!(torn, Error::Ticket(_)), "{torn}");
+        let ticket = Ticket { network: "theirs".try_into().unwrap(), ..Ticket::default() };
+        let theirs = Node::builder().lan(false).network("ours").join(ticket.to_string()).spawn().await.unwrap_err();
+        assert!(theirs.to_string().contains("\"theirs\"") && theirs.to_string().contains("\"ours\""), "{theirs}");
         let nameless = Node::builder().network("").spawn().await.unwrap_err();
         assert!(matches!(nameless, Error::NetworkName), "{nameless}");
         let config = Config { replicas: 99, ..Config::default() };

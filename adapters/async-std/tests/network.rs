@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use butter_async_std::core::exchange::Failure;
+use butter_async_std::core::ticket::Ticket;
 use butter_async_std::{Builder, Error, Event, Node, route};
 use futures_lite::StreamExt;
 use futures_lite::future::{block_on, or};
@@ -96,6 +97,36 @@ fn a_session_is_told_when_it_begins_and_ends() {
             }
         }
         panic!("not told");
+    });
+}
+
+#[test]
+fn a_ticket_is_all_that_is_needed_to_join() {
+    within(async {
+        let name = network("ticket");
+        let build = || Node::builder().lan(false).listen("127.0.0.1:0".parse().unwrap());
+        let first = build().network(&name).spawn().await.unwrap();
+        let mut ticket = Ticket { network: name.as_str().try_into().unwrap(), ..Ticket::default() };
+        ticket.hosts.push((first.id(), first.local_addrs()[0].into())).unwrap();
+        let second = build().join(ticket.to_string()).spawn().await.unwrap();
+        wait_for_peers(&second, 1).await;
+        assert_eq!(second.peers().await.unwrap()[0].id, first.id());
+    });
+}
+
+#[test]
+fn a_node_that_leaves_hands_its_content_over() {
+    within(async {
+        let nodes = joined("leaving", 4).await;
+        let stored = nodes[1].put(sample(5_000)).await.unwrap();
+        let keeps = |node: &Node| {
+            let node = node.clone();
+            async move { !node.groups().await.unwrap().is_empty() }
+        };
+        assert!(keeps(&nodes[1]).await, "the putter keeps a copy, too");
+        assert!(nodes[1].leave(WAIT).await.unwrap());
+        nodes[1].shutdown().await;
+        assert_eq!(nodes[0].get(stored.key).to_vec().await.unwrap(), sample(5_000));
     });
 }
 
