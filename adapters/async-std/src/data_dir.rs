@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use butter_core::crypto::SecretKey;
+use butter_core::crypto::{Crypto, SecretKey};
+use butter_core::id::NodeId;
+use butter_crypto::RustCrypto;
 
 use crate::error::Error;
 
@@ -64,6 +66,32 @@ fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// The node that a data directory belongs to, which may be running; `None`: it has no identity yet. Changes nothing.
+///
+/// # Errors
+/// [`Error::DataDir`], [`Error::Identity`].
+pub fn identity(dir: impl AsRef<Path>) -> Result<Option<NodeId>, Error> {
+    Ok(read_secret(&dir.as_ref().join(IDENTITY))?.map(|secret| RustCrypto.node_id(&secret)))
+}
+
+/// As [`identity`], but makes the directory and an identity in it where there is none.
+///
+/// # Errors
+/// As [`identity`], and [`Error::InUse`] when a node is starting there for the first time just now.
+pub fn make_identity(dir: impl AsRef<Path>) -> Result<NodeId, Error> {
+    match identity(&dir)? {
+        Some(id) => Ok(id),
+        None => Ok(RustCrypto.node_id(&DataDir::open(dir.as_ref())?.secret()?)),
+    }
+}
+
+fn read_secret(path: &Path) -> Result<Option<SecretKey>, Error> {
+    let bytes = read(path, 64).map_err(|source| Error::DataDir { path: path.to_owned(), source })?;
+    let secret =
+        |bytes: Vec<u8>| bytes.try_into().map(SecretKey).map_err(|_| Error::Identity { path: path.to_owned() });
+    bytes.map(secret).transpose()
+}
+
 impl DataDir {
     /// Makes the directory if need be, and takes it for this node alone.
     pub fn open(path: &Path) -> Result<DataDir, Error> {
@@ -84,15 +112,11 @@ impl DataDir {
     /// The node's secret, drawn and written at the first start.
     pub fn secret(&self) -> Result<SecretKey, Error> {
         let path = self.path.join(IDENTITY);
-        let fail = |source| Error::DataDir { path: path.clone(), source };
-        if let Some(bytes) = read(&path, 64).map_err(fail)? {
-            return match bytes.try_into() {
-                Ok(secret) => Ok(SecretKey(secret)),
-                Err(_) => Err(Error::Identity { path }),
-            };
+        if let Some(secret) = read_secret(&path)? {
+            return Ok(secret);
         }
         let secret = SecretKey(random()?);
-        replace(&path, &secret.0).map_err(fail)?;
+        replace(&path, &secret.0).map_err(|source| Error::DataDir { path, source })?;
         Ok(secret)
     }
 
@@ -141,6 +165,17 @@ mod tests {
             let mode = fs::metadata(temp.0.join(IDENTITY)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "only its owner reads a secret");
         }
+    }
+
+    #[test]
+    fn the_identity_is_told_without_a_node() {
+        let temp = Temp::new("told");
+        assert!(matches!(identity(&temp.0), Ok(None)));
+        let made = make_identity(&temp.0).unwrap();
+        let running = DataDir::open(&temp.0).unwrap();
+        assert_eq!(identity(&temp.0).unwrap(), Some(made), "also while it runs");
+        assert_eq!(make_identity(&temp.0).unwrap(), made);
+        assert_eq!(RustCrypto.node_id(&running.secret().unwrap()), made);
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod source;
 
 pub use builder::Builder;
 pub use content::{Get, Progress, Put, Stored};
+pub use data_dir::{identity, make_identity};
 pub use error::Error;
 pub use event::{Event, Request};
 pub use node::Node;
