@@ -393,7 +393,7 @@ fn s4_6_refresh_dials_the_one_unheard_for_longest() {
 }
 
 #[test]
-fn s4_1_recruits_are_alive_and_unlike() {
+fn s5_2_recruits_are_alive_and_unlike() {
     let mut world = World::new(64, 13);
     let at = |c: u8, d: u8| v4(10, 0, c, d);
     let members = [(at(1, 1), facts(5, 5, 5)), (at(2, 1), facts(5, 5, 5))];
