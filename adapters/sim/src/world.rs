@@ -7,7 +7,7 @@ use butter_core::crypto::{Crypto, SecretKey};
 use butter_core::id::NodeId;
 use butter_core::identity::{Identity, Network};
 use butter_core::memory::Memory;
-use butter_core::node::{Destination, Event};
+use butter_core::node::{Destination, Event, Refused};
 use butter_core::storage::StoreDone;
 use butter_core::time::Instant;
 use butter_core::wire::{BLOCK, MTU};
@@ -298,6 +298,15 @@ impl<'c> World<'c> {
         let slot = self.slots.get_mut(who.index())?;
         let clock = slot.clock(self.now);
         Some(verb(clock, slot.node.as_deref_mut()?))
+    }
+
+    /// Tells a node the address of another, which may be on another segment.
+    ///
+    /// # Errors
+    /// The node refused, or does not run ([`Refused::Unknown`]).
+    pub fn meet(&mut self, who: Who, other: Who) -> Result<(), Refused> {
+        let addr = self.addr(other);
+        self.call(who, |clock, node| node.meet(clock, LINK, addr)).unwrap_or(Err(Refused::Unknown))
     }
 
     /// Lets virtual time pass.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use butter_core::group::GroupState;
 use butter_core::id::Key;
 use butter_core::retrieve::Progress;
-use butter_sim::{FakeCrypto, Outcome, Profile, Spec, Who, World, WorldConfig};
+use butter_sim::{FakeCrypto, Outcome, Path, Profile, Spec, Who, World, WorldConfig};
 
 const MINUTE: u64 = 60_000;
 
@@ -102,7 +102,7 @@ fn one_desktop_and_three_tiny() {
 }
 
 #[test]
-#[ignore = "the bytes are held, but lookups miss groups that nobody asked knows"]
+#[ignore = "a small item may be in a group of 64-block seats, which no tiny node can join: it dies with the desktops"]
 fn three_desktops_and_four_tiny() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
@@ -122,7 +122,7 @@ fn three_desktops_and_four_tiny() {
 }
 
 #[test]
-#[ignore = "one group of 110 stays hot: its members differ by one item"]
+#[ignore = "an item may be in a group that was best when few were known, and lookups then do not find it"]
 fn two_hundred_and_fifty_at_once() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
@@ -158,7 +158,7 @@ fn when_all_are_full_a_put_says_so_and_nothing_is_lost() {
 }
 
 #[test]
-#[ignore = "the bytes are held, but lookups miss groups that nobody asked knows"]
+#[ignore = "lookups by tiny nodes miss groups that nobody they ask knows, though the bytes are held"]
 fn all_desktops_die_at_once() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
@@ -188,7 +188,6 @@ fn damage_on_a_disk_is_found_and_repaired() {
 }
 
 #[test]
-#[ignore = "the halves of a group that was split do not find each other again"]
 fn a_split_heals_without_loss() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
@@ -204,4 +203,65 @@ fn a_split_heals_without_loss() {
     for at in [nodes[0], nodes[11]] {
         assert_all_there(&mut world, at, &items);
     }
+}
+
+#[test]
+fn two_lans_share_content_once_one_node_is_told_an_address() {
+    let crypto = FakeCrypto::new();
+    let mut world = world(&crypto);
+    let segment = world.net().add_segment(Path::LAN);
+    let here = add(&mut world, 5, &Profile::desktop());
+    let there = world.add_all(5, &Spec { segment, ..Spec::default() });
+    world.meet(there[0], here[0]).unwrap();
+    world.run_for(30_000);
+    let items = put_at_each(&mut world, &[here[1], there[1]], 3000);
+    assert_eq!(items.len(), 2);
+    assert_goldilocks(&mut world);
+    // Also after its publishers are gone.
+    world.kill(here[1]);
+    world.kill(there[1]);
+    assert_goldilocks(&mut world);
+    assert_all_there(&mut world, here[4], &items);
+    assert_all_there(&mut world, there[4], &items);
+}
+
+#[test]
+fn a_node_that_stood_still_comes_back_and_nothing_is_lost() {
+    let crypto = FakeCrypto::new();
+    let mut world = world(&crypto);
+    let nodes = add(&mut world, 6, &Profile::desktop());
+    world.run_for(5_000);
+    let items = put_at_each(&mut world, &nodes, 1000);
+    assert_goldilocks(&mut world);
+    // Long enough to be found dead, and replaced in its groups.
+    world.pause(nodes[2], 20_000);
+    world.run_for(20_000);
+    assert!(world.counter("deaths") > 0);
+    assert_goldilocks(&mut world);
+    assert_all_there(&mut world, nodes[2], &items);
+}
+
+#[test]
+fn kills_one_after_the_other_are_survived_and_timed() {
+    let mut seconds = Vec::new();
+    for seed in 0..5 {
+        let crypto = FakeCrypto::new();
+        let mut world = World::new(&crypto, WorldConfig { seed, ..WorldConfig::default() });
+        let nodes = add(&mut world, 5, &Profile::desktop());
+        world.run_for(5_000);
+        let object = item(seed, 1_000_000);
+        let key = world.put(nodes[0], object.clone()).unwrap();
+        // The publisher first, as soon as it has its acknowledgement.
+        for victim in [nodes[0], nodes[1]] {
+            world.kill(victim);
+            let killed = world.now();
+            let fine = world.run_until(MINUTE, |world| world.all_goldilocks());
+            assert!(fine, "seed {seed}: {:#?}", told(&world));
+            seconds.push(world.now().since(killed) as f64 / 1e6);
+        }
+        assert!(world.get(nodes[4], key) == Some(object), "seed {seed}");
+    }
+    let worst = seconds.iter().copied().fold(0.0, f64::max);
+    println!("from kill to goldilocks: {seconds:.2?} s");
+    assert!(worst < 15.0, "{seconds:?}");
 }

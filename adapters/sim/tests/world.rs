@@ -18,9 +18,9 @@ fn busy(crypto: &FakeCrypto, seed: u64) -> World<'_> {
 
 #[test]
 fn churn_kills_at_its_rate_and_replaces() {
-    let killed: u32 = (0..20).map(|seed| busy(&FakeCrypto::new(), seed).churned()).sum();
-    // 20 runs × 40 nodes × 20 s / 50 s = 320 deaths expected, standard deviation 18.
-    assert!((260..380).contains(&killed), "{killed}");
+    let killed: u32 = (0..5).map(|seed| busy(&FakeCrypto::new(), seed).churned()).sum();
+    // 5 runs × 40 nodes × 20 s / 50 s = 80 deaths expected, standard deviation 9.
+    assert!((53..107).contains(&killed), "{killed}");
     let crypto = FakeCrypto::new();
     let mut world = busy(&crypto, 1);
     assert_eq!(world.up().count(), 40);
