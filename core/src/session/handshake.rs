@@ -17,6 +17,7 @@ use super::{Epoch, GRACE_MS, Handshake, Notice, Peer, Step, want};
 use crate::addr::{Addr, LinkId};
 use crate::crypto::{HANDSHAKE_PAYLOAD_MAX, HELLO_OVERHEAD, HandshakeKeys, HandshakeState, WELCOME_OVERHEAD};
 use crate::id::NodeId;
+use crate::log::trace;
 use crate::node::{Env, Node, Out, PeerId};
 
 /// What both sides mix in first: protocol and version.
@@ -237,6 +238,7 @@ impl Node<'_> {
             peer.link = link;
         }
         let (was_up, restarted) = (peer.up, peer.up && peer.boot != boot);
+        let (id, addr) = (peer.id, peer.addr);
         peer.boot = boot;
         peer.step = Step::Idle;
         peer.want &= want::WELCOME;
@@ -253,6 +255,7 @@ impl Node<'_> {
         }
         if !was_up || restarted {
             self.env.counters.sessions_begun += 1;
+            trace!("session with {:?} at {:?}", id, addr);
             if let Some(peer) = self.peers.handle_at(slot) {
                 self.peer_up(peer);
             }
