@@ -225,7 +225,9 @@ impl Said {
         match (self.topic, value.to_str()) {
             (None, Some(name)) => self.topic = Some(topic(name)?),
             (None, None) => {
-                return Err(Failure::usage(format!("there is no command {value:?}; `butter help` shows all there are")));
+                return Err(Failure::usage(format!(
+                    "there is no command {value:?}; `butter help` shows all there are"
+                )));
             }
             (Some(_), _) => self.operands.push(value),
         }

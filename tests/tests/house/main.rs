@@ -4,4 +4,5 @@ mod layering;
 mod links;
 mod packages;
 mod sizes;
+mod spec;
 mod tidy;
