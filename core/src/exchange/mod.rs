@@ -204,7 +204,6 @@ impl Node<'_> {
     pub(crate) fn buffer_room(&mut self, len: usize, spare: usize) -> bool {
         while !self.env.buffers.has_room(len, spare) {
             if !self.forget_kept(|serve| serve.keeps_buffer(len)) {
-                self.env.counters.buffers_refused += 1;
                 return false;
             }
         }

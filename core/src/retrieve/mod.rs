@@ -407,13 +407,17 @@ impl Node<'_> {
     }
 
     /// Enters an op with its scratch buffer, or gives its work back when there is no room.
+    #[allow(clippy::result_large_err)] // There is no heap to put it on, and the caller owns buffers by it.
     fn op_begin(&mut self, work: Work) -> Result<Handle, Work> {
         if self.retrieve.ops.is_full() {
             self.env.counters.operations_refused += 1;
             return Err(work);
         }
         let room = self.buffer_room(SCRATCH, 0);
-        let Some(scratch) = self.env.buffers.alloc(SCRATCH).filter(|_| room) else { return Err(work) };
+        let Some(scratch) = self.env.buffers.alloc(SCRATCH).filter(|_| room) else {
+            self.env.counters.buffers_refused += 1;
+            return Err(work);
+        };
         let op = Op {
             scratch,
             contacts: Vec::new(),

@@ -135,7 +135,8 @@ impl Node<'_> {
             self.put_stored(op, full);
             return true;
         }
-        if wanted != 0 {
+        // Nothing is asked of the application that could not be sent now.
+        if wanted != 0 && self.spare_buffer(BLOCK + STORE_TRAILER) {
             self.put_ask(op, wanted >> 1);
         }
         false

@@ -181,6 +181,7 @@ impl Node<'_> {
         }
         if !reserved || put.trees.len() != usize::from(layout.levels) {
             put.free(&mut self.env.buffers);
+            self.env.counters.buffers_refused += 1;
             return Err(Refused::NoBuffer);
         }
         let full = self.retrieve.ops.is_full();

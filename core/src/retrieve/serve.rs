@@ -89,6 +89,7 @@ impl Node<'_> {
                     }
                 };
                 let Some(buffer) = buffer else {
+                    self.env.counters.buffers_refused += 1;
                     return Served::Refuse(Status::Busy);
                 };
                 let at = BlockRef { key: trailer.key, index: trailer.index };
@@ -277,6 +278,7 @@ impl Node<'_> {
             return Served::Refuse(Status::NotFound);
         }
         if !self.buffer_room(BLOCK, 0) {
+            self.env.counters.buffers_refused += 1;
             return Served::Refuse(Status::Busy);
         }
         match self.storage.get(&mut self.env, at, StoreOwner::Serve(serve.0)) {

@@ -8,7 +8,7 @@ use butter_core::addr::{Addr, LinkId, LinkState};
 use butter_core::config::Config;
 use butter_core::crypto::{Crypto as _, SecretKey};
 use butter_core::exchange::Status;
-use butter_core::id::{NodeId, RouteId, route};
+use butter_core::id::{Key, NodeId, RouteId, route};
 use butter_core::identity::{Identity, Network};
 use butter_core::memory::Limits;
 use butter_core::node::ServeId;
@@ -115,12 +115,31 @@ fn application(wire: &mut Wire, node: &mut Node<'_>) {
                 }
                 node.cancel(now(wire), call);
             }
+            Event::PutWants { put, block } => {
+                let bytes: [u8; 64] = wire.array();
+                black_box(node.put_block(now(wire), put, block, &bytes)).ok();
+            }
+            Event::PutDone(put) => {
+                black_box(node.put_status(put));
+                node.put_free(now(wire), put);
+            }
+            Event::GetHas { get, block } => {
+                let mut bytes = [0; 64];
+                black_box(node.got_block(now(wire), get, block, &mut bytes));
+                wire.put(&bytes);
+            }
+            Event::GetDone(get) => {
+                black_box(node.get_status(get));
+                node.get_free(now(wire), get);
+            }
             other => {
                 black_box(other);
             }
         }
     }
     calls(wire, node);
+    black_box(node.put(now(wire), u64::from_le_bytes(wire.array()), 1)).ok();
+    black_box(node.get(now(wire), Key(wire.array()), 0)).ok();
     paths(wire, node);
     knowledge(wire, node);
     node.leave(now(wire), u32::from_le_bytes(wire.array()));
