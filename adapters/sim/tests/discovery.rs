@@ -47,7 +47,7 @@ fn two_hundred_and_fifty_at_once() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto, 1);
     world.add_all(250, &Spec::default());
-    world.run_for(30_000);
+    world.run_for(10_000);
     let least = world.up().map(|who| known(&world, who)).min();
     assert!(least >= Some(32), "somebody knows only {least:?} hosts");
     assert_eq!(connected(&world), 250);
