@@ -163,7 +163,8 @@ fn resolve(network: Option<String>, join: &[String]) -> Result<(String, Vec<Vec<
     let mut network = network;
     let mut all = Vec::new();
     for by in join {
-        if by.starts_with(TICKET_PREFIX) {
+        // A host may be called butter, too: `butter:4000` is its address.
+        if by.strip_prefix(TICKET_PREFIX).is_some_and(|rest| rest.parse::<u16>().is_err()) {
             let ticket: Ticket = by.parse().map_err(Error::Ticket)?;
             let network = network.get_or_insert_with(|| ticket.network.as_str().to_owned());
             if network.as_str() != ticket.network.as_str() {
