@@ -18,8 +18,6 @@ use crate::{output, paths, secret, signals};
 
 /// How long others may take to be given what this node keeps.
 const LEAVE: Duration = Duration::from_secs(5);
-/// How often it is looked whether they have it.
-const LEAVE_LOOK: Duration = Duration::from_millis(50);
 /// How long a node that is told to stop at once may take to say farewell and save its hosts.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -69,14 +67,10 @@ async fn start(dir: &Path, run: &Run) -> Result<(Node, About), Failure> {
         builder = builder.listen(at);
     }
     for join in &run.join {
-        match join {
-            Join::Addr(addr) => builder = builder.join(addr),
-            Join::Ticket(ticket) => {
-                for (_, addr) in &ticket.hosts {
-                    builder = builder.join(addr.socket().to_string());
-                }
-            }
-        }
+        builder = builder.join(match join {
+            Join::Addr(addr) => addr.clone(),
+            Join::Ticket(ticket) => ticket.to_string(),
+        });
     }
     let node = builder.spawn().await.map_err(|error| explain(error, dir))?;
     let about = About { network, closed: run.secret_file.is_some(), storage: run.storage, since: Instant::now() };
@@ -122,14 +116,12 @@ async fn narrate(node: &Node) {
 
 /// Leaves the network: what this node keeps is given to others first, unless there are none, or it takes too long.
 async fn leave(node: &Node) {
-    let begun = Instant::now();
-    let alone = node.peers().await.is_ok_and(|peers| peers.is_empty());
-    if alone || node.with(|core, now| core.leave(now, LEAVE.as_millis() as u32)).await.is_err() {
+    if node.peers().await.is_ok_and(|peers| peers.is_empty()) {
         return;
     }
     log::info!("giving what is kept here to others; Ctrl-C again stops at once");
-    while begun.elapsed() < LEAVE + FAREWELL && node.with(|core, _| core.left()).await.is_ok_and(|left| !left) {
-        task::sleep(LEAVE_LOOK).await;
+    if node.leave(LEAVE).await.is_ok_and(|all| !all) {
+        log::warn!("not everything was given in time to as many others as should have it");
     }
 }
 

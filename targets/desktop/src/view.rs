@@ -105,7 +105,7 @@ fn state(state: GroupState) -> &'static str {
 /// # Errors
 /// The node has stopped.
 pub async fn groups(node: &Node) -> Result<Vec<Group>, Error> {
-    let mut groups: Vec<GroupInfo> = node.with(|core, _| core.groups().collect()).await?;
+    let mut groups = node.groups().await?;
     groups.sort_by_key(|group| group.id);
     let group = |group: &GroupInfo| Group {
         id: group.id.to_string(),
