@@ -14,8 +14,9 @@ use butter_crypto::RustCrypto;
 
 const LINK: LinkId = LinkId(0);
 const OHCE: RouteId = route("ohce/1");
-const ROUTES: Routes<()> =
-    Routes(&[(OHCE, |_, request, reply| request.body.iter().rev().for_each(|byte| drop(reply.write(&[*byte]))))]);
+const ROUTES: Routes<()> = Routes(&[(OHCE, |_, request, reply| {
+    let _fits = request.body.iter().rev().all(|byte| reply.write(&[*byte]));
+})]);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -45,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
                 (Event::Answered(call), _) => {
                     let answer = node.answer(call).ok_or("no such call")?.map_err(|failure| format!("{failure:?}"))?;
-                    return Ok(println!("{}", String::from_utf8_lossy(answer)));
+                    println!("{}", String::from_utf8_lossy(answer));
+                    return Ok(());
                 }
                 _ => {}
             }
