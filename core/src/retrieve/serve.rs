@@ -112,9 +112,14 @@ impl Node<'_> {
         let Some((data, trailer)) = StoreTrailer::read(self.body_bytes(body)) else {
             return Err(Served::Refuse(Status::Bad));
         };
-        let (n, at) = (data.len(), BlockRef { key: trailer.key, index: trailer.index });
-        if self.content.has(&self.env, at) {
-            return Err(Served::Reply);
+        let n = data.len();
+        let Some(seat) = self.seat_in(&trailer.group) else { return Err(Served::Refuse(Status::NotFound)) };
+        let kept = |node: &Self| node.content.get_in(&node.env, &trailer.key, seat).map(|item| item.has(trailer.index));
+        match kept(self) {
+            Some(true) => return Err(Served::Reply),
+            // The item's own bytes come first.
+            None if trailer.index > 0 => return Err(Served::Refuse(Status::NotFound)),
+            Some(false) | None => {}
         }
         let verdict = match body {
             Body::Packet(bytes) => {
@@ -136,10 +141,13 @@ impl Node<'_> {
             if size != Some((trailer.blocks, trailer.bytes)) {
                 return Err(Served::Refuse(Status::Bad));
             }
-            let Some(seat) = self.seat_in(&trailer.group) else { return Err(Served::Refuse(Status::NotFound)) };
             let StoreTrailer { key, kind, blocks, bytes, lease_s, .. } = trailer;
             if self.item_begin(seat, &ItemInfo { key, kind, blocks, bytes, lease_s }).is_err() {
                 return Err(Served::Refuse(Status::Failed));
+            }
+            // Another seat of ours may hold it already.
+            if kept(self) == Some(true) {
+                return Err(Served::Reply);
             }
         }
         if self.storage.room() == 0 {
