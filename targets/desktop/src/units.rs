@@ -45,7 +45,7 @@ pub fn size(bytes: u64) -> String {
     }
     // The unit is the largest of which there is at least one.
     let power = ((63 - bytes.leading_zeros()) / 10).min(4);
-    let hundredths = u128::from(bytes) * 100 >> (10 * power);
+    let hundredths = (u128::from(bytes) * 100) >> (10 * power);
     let unit = ["B", "KiB", "MiB", "GiB", "TiB"].get(power as usize).copied().unwrap_or("TiB");
     let (whole, rest) = (hundredths / 100, hundredths % 100);
     match whole {

@@ -44,10 +44,10 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// The node has gone.
+    /// See [`Client::send`].
     pub fn ask(&mut self, ask: Ask) -> Result<(), Failure> {
         let bytes = line(&Request { v: VERSION, ask }).map_err(|error| lost(&error))?;
-        self.stream.get_mut().write_all(&bytes).map_err(|error| lost(&error))
+        self.send(&bytes)
     }
 
     /// Reads an answer; one that tells of an error is a failure.
@@ -67,10 +67,10 @@ impl Client {
         }
     }
 
-    /// Sends bytes of what is put.
+    /// Sends bytes.
     ///
     /// # Errors
-    /// What the node says, or that it has gone.
+    /// What the node said before it stopped listening, or that it has gone.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let sent = self.stream.get_mut().write_all(bytes);
         // Who stops listening has said why.

@@ -1,7 +1,7 @@
 //! Content from one node to another.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-fn put(node: &Node, file: &PathBuf) -> String {
+fn put(node: &Node, file: &Path) -> String {
     node.butter(&["put", file.to_str().unwrap()]).text().trim().to_owned()
 }
 
