@@ -102,7 +102,6 @@ fn one_desktop_and_three_tiny() {
 }
 
 #[test]
-#[ignore = "a small item may be in a group of 64-block seats, which no tiny node can join: it dies with the desktops"]
 fn three_desktops_and_four_tiny() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);

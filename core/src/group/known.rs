@@ -114,6 +114,12 @@ impl Groups<'_> {
         self.known.iter().map(|(_, known)| &known.hint)
     }
 
+    /// Groups known with this seat size, ours included.
+    pub fn count(&self, size: u8) -> usize {
+        let ours = self.seats.iter().filter(|(_, seat)| seat.size == size).count();
+        ours + self.known_hints().filter(|hint| hint.seat == size).count()
+    }
+
     /// Groups known, ours included.
     pub fn len(&self) -> usize {
         self.seats.len() + self.known.len()
@@ -226,6 +232,19 @@ impl Node<'_> {
         if !hint.contacts.is_empty() {
             self.groups.learn(&mut self.env, &hint);
         }
+    }
+
+    /// Up to 5 random groups that we are not in, for a host that is new to us.
+    pub(super) fn known_to_tell(&mut self) -> Vec<GroupId, 5> {
+        let mut groups: Vec<GroupId, 5> = Vec::new();
+        for _ in 0..8 {
+            let at = self.env.rng.below(self.groups.known.used().into()) as u16;
+            let known = self.groups.known.handle_at(at).and_then(|h| self.groups.known.get(h));
+            if let Some(known) = known.filter(|known| !groups.contains(&known.hint.id)) {
+                let _ = groups.push(known.hint.id);
+            }
+        }
+        groups
     }
 
     /// Up to 3 groups to be told in an exchange: ours first, then random known ones.

@@ -31,7 +31,6 @@ use crate::table::{Handle, Index, Slot, Slots, Store};
 use crate::time::Instant;
 use crate::wire::{Descriptor, MemberState, Message, Writer};
 
-pub(crate) use known::Candidate;
 pub use known::{Class, Known};
 pub use partners::Partner;
 pub use seats::{GroupInfo, GroupState};

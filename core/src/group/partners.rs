@@ -443,6 +443,9 @@ impl Node<'_> {
             self.tell(peer, Notice::Beat);
             self.beat_soon(now.plus_ms(self.env.config.beat_ms));
         }
+        for group in self.known_to_tell() {
+            self.tell(peer, Notice::Hint(group));
+        }
         // Whoever is new hears of our groups; and may be the recruit that a cold one waits for.
         for index in 0..self.groups.seats.used() {
             let Some(handle) = self.groups.seats.handle_at(index) else { continue };

@@ -10,6 +10,7 @@ use crate::group::Class;
 use crate::id::{GroupId, NodeId};
 use crate::node::{Node, Timer};
 use crate::table::Handle;
+use crate::wire::Facts;
 
 /// Groups tried for one item before the put fails.
 const TRIES_MAX: u8 = 5;
@@ -24,11 +25,11 @@ const SPREAD: u64 = 16;
 
 impl Put {
     /// The seat size to found with at the `n`th try: the one that suits best first, then its neighbours.
-    fn seat_size(&self, n: u8, groups: usize) -> Option<u8> {
+    fn seat_size(&self, n: u8, groups: usize, tiny_wanted: bool) -> Option<u8> {
         let (best, least) = match self.class() {
             // Small items begin in the smallest seats, which every node has; the more groups there are, the larger the next.
             Class::Small => (
-                if groups == 0 {
+                if groups == 0 || tiny_wanted {
                     0
                 } else if groups < 8 {
                     1
@@ -114,8 +115,11 @@ impl Node<'_> {
     /// Asks for a group to be founded, of the next seat size to try.
     fn put_found(&mut self, op: Handle) {
         let groups = self.groups.len();
+        // As long as there are nodes with nothing but the smallest seats, small items go where those can keep them.
+        let tiny = self.hosts.facts_heard().filter(|facts| facts.flags & Facts::TINY != 0).count();
+        let tiny_wanted = self.groups.count(0) < tiny;
         let Some(put) = self.retrieve.put(op) else { return };
-        let Some(seat) = put.seat_size(put.foundings, groups) else {
+        let Some(seat) = put.seat_size(put.foundings, groups, tiny_wanted) else {
             self.op_end(op, Progress::Failed(Reason::Full));
             return;
         };
