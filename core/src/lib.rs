@@ -50,6 +50,8 @@ pub mod storage;
 pub mod table;
 pub mod ticket;
 pub mod time;
+#[cfg(test)]
+mod vectors;
 pub mod wire;
 
 pub use node::{Event, Node};

@@ -67,7 +67,7 @@ pub(crate) fn epoch(crypto: &dyn Crypto, id: &GroupId, members: &[MemberEntry]) 
 }
 
 /// How early a member acts in an epoch: the smaller goes first. Every member computes the same.
-fn precedence(group: &GroupId, epoch: [u8; 4], id: &NodeId) -> u64 {
+pub(super) fn precedence(group: &GroupId, epoch: [u8; 4], id: &NodeId) -> u64 {
     let salt = u64::from(u32::from_le_bytes(epoch));
     super::mix(super::word(&group.0) ^ salt.rotate_left(32), super::word(&id.0)) ^ super::word(&id.0[8..])
 }

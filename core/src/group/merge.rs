@@ -19,9 +19,9 @@ const MERGE_MS: u32 = 3_000;
 
 /// A request to be taken into a group with what we hold.
 #[derive(Serialize, Deserialize)]
-struct MergeRequest {
-    group: GroupId,
-    bytes: u64,
+pub(super) struct MergeRequest {
+    pub group: GroupId,
+    pub bytes: u64,
 }
 
 impl Node<'_> {

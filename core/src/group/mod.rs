@@ -19,6 +19,8 @@ mod recruit;
 mod seats;
 mod sync;
 mod trim;
+#[cfg(test)]
+mod vectors;
 
 use heapless::Vec;
 

@@ -35,16 +35,16 @@ const LEASE_MIN_S: u32 = 10;
 
 /// A request for a page: items of a group with keys after this one.
 #[derive(Serialize, Deserialize)]
-struct ListRequest {
-    group: GroupId,
-    after: Key,
+pub(super) struct ListRequest {
+    pub group: GroupId,
+    pub after: Key,
 }
 
 /// A page: complete items in the order of their keys, and whether there are more.
 #[derive(Serialize, Deserialize)]
-struct ListPage {
-    items: Vec<ItemInfo, PAGE>,
-    more: bool,
+pub(super) struct ListPage {
+    pub items: Vec<ItemInfo, PAGE>,
+    pub more: bool,
 }
 
 /// What a pull waits for.

@@ -14,6 +14,8 @@ mod room;
 mod shuffle;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use class::{CLASSES, HostClass};
 pub use graves::Grave;

@@ -13,6 +13,8 @@ mod place;
 mod push;
 mod put;
 mod serve;
+#[cfg(test)]
+mod vectors;
 mod walk;
 
 use heapless::Vec;

@@ -17,6 +17,9 @@
 //! A *short* of a host is three bytes of its id, from byte `token[0] % 30` on: who is silenced by a collision once is
 //! not silenced for ever.
 
+#[cfg(test)]
+mod vectors;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 

@@ -2,6 +2,8 @@
 
 mod cursor;
 mod message;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 pub use cursor::{Reader, Writer, value};
 pub use message::*;
