@@ -82,16 +82,19 @@ impl Item {
     };
 
     /// Whether all its blocks are stored.
+    #[inline(never)]
     pub fn complete(&self) -> bool {
         self.have.count_ones() == u32::from(self.blocks)
     }
 
     /// Whether block `index` is stored.
+    #[inline(never)]
     pub fn has(&self, index: u8) -> bool {
         index < self.blocks && self.have & 1 << index != 0
     }
 
     /// The first block that is not stored.
+    #[inline(never)]
     pub fn first_missing(&self) -> Option<u8> {
         let first = self.have.trailing_ones() as u8;
         (first < self.blocks).then_some(first)

@@ -22,6 +22,7 @@ impl Rng {
     }
 
     /// The next 32 bits.
+    #[inline(never)]
     pub fn next_u32(&mut self) -> u32 {
         let s = &mut self.s;
         let result = s[0].wrapping_add(s[3]).rotate_left(7).wrapping_add(s[0]);
@@ -41,6 +42,7 @@ impl Rng {
     }
 
     /// A number below `n`; 0 when `n` is 0. The bias is below n / 2³².
+    #[inline(never)]
     pub fn below(&mut self, n: u32) -> u32 {
         ((u64::from(self.next_u32()) * u64::from(n)) >> 32) as u32
     }

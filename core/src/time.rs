@@ -41,6 +41,7 @@ impl Instant {
     }
 
     /// This moment and `ms` milliseconds.
+    #[inline(never)]
     pub const fn plus_ms(self, ms: u32) -> Self {
         Instant(self.0.saturating_add(ms as u64 * 1000))
     }
@@ -51,11 +52,13 @@ impl Instant {
     }
 
     /// Microseconds from `earlier` to this moment; 0 when `earlier` is later.
+    #[inline(never)]
     pub const fn since(self, earlier: Instant) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
     /// Milliseconds from `earlier` to this moment, at most `u32::MAX` (49 days).
+    #[inline(never)]
     pub const fn ms_since(self, earlier: Instant) -> u32 {
         let ms = self.since(earlier) / 1000;
         if ms > u32::MAX as u64 { u32::MAX } else { ms as u32 }

@@ -77,7 +77,7 @@ impl Node<'_> {
     /// The hash of the serve in a slot, for the index.
     fn serve_hasher<'s>(serves: &'s Slots<'_, Serve>, secret: u64) -> impl Fn(u32) -> u32 + 's {
         move |slot| {
-            let serve = serves.handle_at(slot as u16).and_then(|handle| serves.get(handle));
+            let serve = serves.at(slot as u16);
             serve.map_or(0, |serve| Self::serve_hash(secret, &serve.from, serve.number))
         }
     }

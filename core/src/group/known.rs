@@ -126,9 +126,7 @@ impl Groups<'_> {
     }
 
     fn find(&self, env: &Env<'_>, group: &GroupId) -> Option<Handle> {
-        let is = |at: u32| {
-            self.known.handle_at(at as u16).and_then(|h| self.known.get(h)).is_some_and(|k| k.hint.id == *group)
-        };
+        let is = |at: u32| self.known.at(at as u16).is_some_and(|k| k.hint.id == *group);
         let at = self.index.find(Index::mix(env.index_secret, &group.0), is)?;
         self.known.handle_at(at as u16)
     }
@@ -138,7 +136,7 @@ impl Groups<'_> {
         let Some(handle) = self.find(env, group) else { return };
         let Groups { known, index, .. } = self;
         let hash_of = |at: u32| {
-            let known = known.handle_at(at as u16).and_then(|h| known.get(h));
+            let known = known.at(at as u16);
             known.map_or(0, |k| Index::mix(env.index_secret, &k.hint.id.0))
         };
         index.remove(hash_of(handle.index.into()), handle.index.into(), hash_of);
@@ -163,7 +161,7 @@ impl Groups<'_> {
             let mut oldest: Option<(Instant, GroupId)> = None;
             for _ in 0..16 {
                 let at = env.rng.below(u32::from(self.known.used())) as u16;
-                if let Some(known) = self.known.handle_at(at).and_then(|handle| self.known.get(handle))
+                if let Some(known) = self.known.at(at)
                     && oldest.is_none_or(|(heard, _)| known.heard < heard)
                 {
                     oldest = Some((known.heard, known.hint.id));
@@ -176,7 +174,7 @@ impl Groups<'_> {
         let Ok(handle) = self.known.insert(Known { hint: hint.clone(), heard: env.now }) else { return };
         let Groups { known, index, .. } = self;
         let hash_of = |at: u32| {
-            let known = known.handle_at(at as u16).and_then(|h| known.get(h));
+            let known = known.at(at as u16);
             known.map_or(0, |k| Index::mix(env.index_secret, &k.hint.id.0))
         };
         if !index.insert(hash_of(handle.index.into()), handle.index.into(), hash_of) {
@@ -256,10 +254,10 @@ impl Node<'_> {
                 (if own { self.groups.seats.used() } else { self.groups.known.used() }, &mut self.env.rng);
             let at = rng.below(used.into()) as u16;
             let group = if own {
-                let seat = self.groups.seats.handle_at(at).and_then(|h| self.groups.seats.get(h));
+                let seat = self.groups.seats.at(at);
                 seat.filter(|seat| seat.phase == super::Phase::Member).map(|seat| seat.id)
             } else {
-                self.groups.known.handle_at(at).and_then(|h| self.groups.known.get(h)).map(|known| known.hint.id)
+                self.groups.known.at(at).map(|known| known.hint.id)
             };
             if let Some(group) = group.filter(|group| !groups.contains(group)) {
                 let _ = groups.push(group);

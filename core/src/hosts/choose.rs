@@ -132,13 +132,29 @@ impl Hosts<'_> {
     /// where more are known.
     pub fn capable(&self, env: &mut Env<'_>, n: usize, excluded: &mut dyn FnMut(&NodeId) -> bool) -> Vec<NodeId, 8> {
         let now_s = seconds(env.now);
-        let mut sampled: Vec<Handle, SAMPLE> =
+        let sampled: Vec<Handle, SAMPLE> =
             self.sample(&mut env.rng, SAMPLE, |host| host.standing != Standing::Vanished && !excluded(&host.id));
         let score = |handle: &Handle| {
             let ability = |host: &Host| 8 * i32::from(host.facts.hosts.min(17)) + i32::from(host.facts.free.min(40));
             self.hosts.get(*handle).map(|host| ability(host) + alive(host, now_s))
         };
-        sampled.sort_unstable_by_key(|handle| (core::cmp::Reverse(score(handle)), *handle));
-        sampled.iter().take(n).filter_map(|handle| self.hosts.get(*handle)).map(|host| host.id).take(8).collect()
+        let sorted = in_order(sampled, |handle| core::cmp::Reverse(score(handle)));
+        sorted.take(n.min(8)).filter_map(|handle| self.hosts.get(handle)).map(|host| host.id).collect()
     }
+}
+
+/// Handles in the order of their keys, smallest first; of equals the lower one. Each step looks at all of them: of a
+/// short list's first few, that is less work than a sort, and less code.
+pub(super) fn in_order<K: Ord, const N: usize>(
+    handles: Vec<Handle, N>,
+    key: impl Fn(&Handle) -> K,
+) -> impl Iterator<Item = Handle> {
+    let mut last = None;
+    core::iter::from_fn(move || {
+        let keyed = handles.iter().map(|handle| (key(handle), *handle));
+        let next = keyed.filter(|next| last.as_ref().is_none_or(|last| next > last)).min()?;
+        let handle = next.1;
+        last = Some(next);
+        Some(handle)
+    })
 }

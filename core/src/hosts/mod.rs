@@ -231,7 +231,7 @@ impl<'m> Hosts<'m> {
     }
 
     fn at(&self, slot: u32) -> Option<&Host> {
-        self.hosts.get(self.hosts.handle_at(slot as u16)?)
+        self.hosts.at(slot as u16)
     }
 
     /// Hearsay. True when a host was new to us and taken.
@@ -461,5 +461,5 @@ impl<'m> Hosts<'m> {
 }
 
 fn hash_at(hosts: &Slots<'_, Host>, slot: u32, hash: impl Fn(&Host) -> u32) -> u32 {
-    hosts.handle_at(slot as u16).and_then(|handle| hosts.get(handle)).map_or(0, hash)
+    hosts.at(slot as u16).map_or(0, hash)
 }

@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::choose::in_order;
 use super::{Hosts, Standing, seconds};
 use crate::addr::Addr;
 use crate::exchange::Body;
@@ -105,11 +106,11 @@ impl Hosts<'_> {
 
     /// Random hosts to tell `to` of, the freshest of 16 first.
     pub(super) fn tell(&self, now_s: u32, rng: &mut Rng, to: &NodeId, at: &Addr) -> impl Iterator<Item = HostRecord> {
-        let mut picked: Vec<Handle, CANDIDATES> = self.sample(rng, CANDIDATES, |host| {
+        let picked: Vec<Handle, CANDIDATES> = self.sample(rng, CANDIDATES, |host| {
             host.standing != Standing::Vanished && host.id != *to && useful(&host.addr, at)
         });
-        picked.sort_unstable_by_key(|handle| (self.hosts.get(*handle).map(|host| host.age_s(now_s)), *handle));
-        picked.into_iter().filter_map(|handle| self.hosts.get(handle)).map(move |host| {
+        let sorted = in_order(picked, move |handle| self.hosts.get(*handle).map(|host| host.age_s(now_s)));
+        sorted.filter_map(|handle| self.hosts.get(handle)).map(move |host| {
             let age_s = host.age_s(now_s).min(u16::MAX.into()) as u16;
             HostRecord { id: host.id, addr: host.addr, facts: host.facts, age_s }
         })

@@ -173,12 +173,14 @@ impl<'m> Buffers<'m> {
     }
 
     /// Whether a buffer for `len` bytes is free: a small one, or a large one with `spare` more.
+    #[inline(never)]
     pub fn has_room(&self, len: usize, spare: usize) -> bool {
         (len <= SMALL && self.small.used < self.small.chunks.limit())
             || (len <= self.large.size && self.large_free() > spare)
     }
 
     /// Takes a buffer of `len` bytes, whose content is whatever was in it.
+    #[inline(never)]
     pub fn alloc(&mut self, len: usize) -> Option<BufferId> {
         if len <= SMALL
             && let Some(index) = self.small.alloc(len)
@@ -199,6 +201,7 @@ impl<'m> Buffers<'m> {
         Some(id)
     }
 
+    #[inline(never)]
     pub fn free(&mut self, id: BufferId) {
         let class = if id.large { &mut self.large } else { &mut self.small };
         if let Some(chunk) = class.chunks.items_mut().get_mut(id.index as usize)
@@ -210,6 +213,7 @@ impl<'m> Buffers<'m> {
     }
 
     /// Shortens a buffer to `len` bytes.
+    #[inline(never)]
     pub fn truncate(&mut self, id: &BufferId, len: usize) {
         let class = if id.large { &mut self.large } else { &mut self.small };
         if let Some(chunk) = class.chunks.items_mut().get_mut(id.index as usize) {
@@ -230,6 +234,7 @@ impl<'m> Buffers<'m> {
     }
 
     /// Appends bytes to a buffer, which moves to a larger one if need be; frees it when there is none.
+    #[inline(never)]
     pub fn append(&mut self, id: BufferId, bytes: &[u8]) -> Option<BufferId> {
         let len = self.bytes(&id).len();
         let class = if id.large { &mut self.large } else { &mut self.small };
@@ -246,11 +251,13 @@ impl<'m> Buffers<'m> {
         larger
     }
 
+    #[inline(never)]
     pub fn bytes(&self, id: &BufferId) -> &[u8] {
         let class = if id.large { &self.large } else { &self.small };
         class.bytes(id.index)
     }
 
+    #[inline(never)]
     pub fn bytes_mut(&mut self, id: &BufferId) -> &mut [u8] {
         let class = if id.large { &mut self.large } else { &mut self.small };
         class.bytes_mut(id.index)
@@ -267,6 +274,7 @@ impl<'m> Buffers<'m> {
     }
 
     /// Moves a body that is short enough out of a large buffer into a small one, if one is free.
+    #[inline(never)]
     pub fn shrink(&mut self, id: BufferId) -> BufferId {
         let len = self.bytes(&id).len();
         if !id.large || len > SMALL {

@@ -63,6 +63,7 @@ pub(crate) struct Env<'m> {
 
 impl Env<'_> {
     /// Time goes forward (N8).
+    #[inline(never)]
     pub fn advance(&mut self, now: Instant) {
         if now < self.now {
             self.counters.time_clamped += 1;
@@ -77,6 +78,7 @@ impl Env<'_> {
     }
 
     /// Tells the application.
+    #[inline(never)]
     pub fn event(&mut self, event: Event) {
         // One place is kept for `Lost`.
         if self.events.room() > 1 {

@@ -92,21 +92,25 @@ impl<'m> TimerSet<'m> {
         Timer::Op(o)
     }
 
+    #[inline(never)]
     pub fn set(&mut self, timer: Timer, at: Instant) {
         let id = self.id(timer);
         self.timers.set(id, at);
     }
 
+    #[inline(never)]
     pub fn set_earlier(&mut self, timer: Timer, at: Instant) {
         let id = self.id(timer);
         self.timers.set_earlier(id, at);
     }
 
+    #[inline(never)]
     pub fn clear(&mut self, timer: Timer) {
         let id = self.id(timer);
         self.timers.clear(id);
     }
 
+    #[inline(never)]
     pub fn get(&self, timer: Timer) -> Option<Instant> {
         self.timers.get(self.id(timer))
     }

@@ -93,11 +93,11 @@ impl<'m> Peers<'m> {
     }
 
     pub(super) fn at(&self, slot: u16) -> Option<&Peer> {
-        self.peers.get(self.peers.handle_at(slot)?)
+        self.peers.at(slot)
     }
 
     pub(super) fn at_mut(&mut self, slot: u16) -> Option<&mut Peer> {
-        self.peers.get_mut(self.peers.handle_at(slot)?)
+        self.peers.at_mut(slot)
     }
 
     pub(super) fn find(&self, env: &Env<'_>, id: &NodeId) -> Option<PeerId> {
@@ -393,12 +393,12 @@ impl<'m> Peers<'m> {
 }
 
 fn local_of(peers: &Slots<'_, Peer>, code: u32) -> u32 {
-    let peer = peers.handle_at((code / 3) as u16).and_then(|handle| peers.get(handle));
+    let peer = peers.at((code / 3) as u16);
     peer.map_or(0, |peer| peer.locals[(code % 3) as usize])
 }
 
 fn hash_of(peers: &Slots<'_, Peer>, secret: u64, slot: u32) -> u32 {
-    let peer = peers.handle_at(slot as u16).and_then(|handle| peers.get(handle));
+    let peer = peers.at(slot as u16);
     peer.map_or(0, |peer| Index::mix(secret, &peer.id.0))
 }
 

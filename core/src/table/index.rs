@@ -20,12 +20,11 @@ impl<'m> Index<'m> {
     }
 
     /// A hash of a key's bytes with a secret: FNV-1a over 8-byte words, finished by a multiply-xorshift.
+    #[inline(never)]
     pub fn mix(secret: u64, key: &[u8]) -> u32 {
         let mut hash = secret ^ 0xcbf2_9ce4_8422_2325;
         for chunk in key.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash = (hash ^ word(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             hash ^= hash >> 29;
         }
         (hash.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32
@@ -33,16 +32,19 @@ impl<'m> Index<'m> {
 
     /// The slot for which `is` holds among those with this hash.
     pub fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.probe(hash, &mut is)
+    }
+
+    // The probes are not generic: every table has its own closures, and one copy of the code is enough.
+    #[inline(never)]
+    fn probe(&self, hash: u32, is: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
         let cells = self.cells.items();
-        if cells.is_empty() {
-            return None;
-        }
-        let mut at = hash as usize % cells.len();
+        let mut at = home(hash, cells.len());
         for _ in 0..cells.len() {
-            match cells[at] {
+            match *cells.get(at)? {
                 0 => return None,
                 slot if is(slot - 1) => return Some(slot - 1),
-                _ => at = (at + 1) % cells.len(),
+                _ => at = after(at, cells.len()),
             }
         }
         None
@@ -53,6 +55,11 @@ impl<'m> Index<'m> {
         if self.len * 3 >= self.cells.items().len() * 2 {
             self.regrow(&hash_of);
         }
+        self.add(hash, slot)
+    }
+
+    #[inline(never)]
+    fn add(&mut self, hash: u32, slot: u32) -> bool {
         if self.len + 1 >= self.cells.items().len() {
             return false;
         }
@@ -62,14 +69,18 @@ impl<'m> Index<'m> {
     }
 
     fn place(cells: &mut [u32], hash: u32, slot: u32) {
-        let mut at = hash as usize % cells.len();
-        while cells[at] != 0 {
-            at = (at + 1) % cells.len();
+        let n = cells.len();
+        let mut at = home(hash, n);
+        while let Some(cell) = cells.get_mut(at) {
+            if *cell == 0 {
+                *cell = slot + 1;
+                return;
+            }
+            at = after(at, n);
         }
-        cells[at] = slot + 1;
     }
 
-    fn regrow(&mut self, hash_of: &impl Fn(u32) -> u32) {
+    fn regrow(&mut self, hash_of: &dyn Fn(u32) -> u32) {
         #[cfg(feature = "alloc")]
         if let Store::Owned { items, limit } = &mut self.cells {
             let size = (items.len() * 2).clamp(8, (*limit).max(8));
@@ -86,38 +97,63 @@ impl<'m> Index<'m> {
 
     /// Takes a slot out. `hash_of` tells the hash of every slot that is in, this one included.
     pub fn remove(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) {
+        if self.take(hash, slot, &hash_of).is_some() {
+            self.len -= 1;
+        }
+    }
+
+    #[inline(never)]
+    fn take(&mut self, hash: u32, slot: u32, hash_of: &dyn Fn(u32) -> u32) -> Option<()> {
         let cells = self.cells.items_mut();
         let n = cells.len();
-        if n == 0 {
-            return;
-        }
-        let mut hole = hash as usize % n;
+        let mut hole = home(hash, n);
         for _ in 0..n {
-            match cells[hole] {
-                0 => return,
+            match *cells.get(hole)? {
+                0 => return None,
                 here if here == slot + 1 => break,
-                _ => hole = (hole + 1) % n,
+                _ => hole = after(hole, n),
             }
         }
-        if cells[hole] != slot + 1 {
-            return;
+        if *cells.get(hole)? != slot + 1 {
+            return None;
         }
         let mut at = hole;
         loop {
-            at = (at + 1) % n;
-            if cells[at] == 0 {
+            at = after(at, n);
+            let here = *cells.get(at)?;
+            if here == 0 {
                 break;
             }
             // An entry may fill the hole unless its home lies cyclically in (hole, at].
-            let home = hash_of(cells[at] - 1) as usize % n;
-            if (at + n - home) % n >= (at + n - hole) % n {
-                cells[hole] = cells[at];
+            let home = home(hash_of(here - 1), n);
+            if distance(home, at, n) >= distance(hole, at, n) {
+                *cells.get_mut(hole)? = here;
                 hole = at;
             }
         }
-        cells[hole] = 0;
-        self.len -= 1;
+        *cells.get_mut(hole)? = 0;
+        Some(())
     }
+}
+
+/// Up to 8 bytes as a number.
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// The first place to look for a hash among `n` places: no division, which small processors lack.
+fn home(hash: u32, n: usize) -> usize {
+    ((u64::from(hash) * n as u64) >> 32) as usize
+}
+
+/// The place after `at`, cyclically.
+fn after(at: usize, n: usize) -> usize {
+    if at + 1 < n { at + 1 } else { 0 }
+}
+
+/// Steps from one place forward to another, cyclically.
+fn distance(from: usize, to: usize, n: usize) -> usize {
+    if to >= from { to - from } else { to + n - from }
 }
 
 #[cfg(test)]
@@ -129,7 +165,7 @@ mod tests {
     fn behaves_as_a_set() {
         let mut memory = [0; 64];
         let mut index = Index::new(Store::Lent(&mut memory));
-        let hash_of = |slot: u32| slot / 3; // many collisions
+        let hash_of = |slot: u32| (slot / 3) << 26; // many collisions
         let mut model = [false; 40];
         let mut rng = Rng::new([3; 16]);
         for _ in 0..20_000 {
