@@ -1,4 +1,5 @@
 #![forbid(unsafe_code)]
+#![cfg_attr(not(unix), allow(dead_code, reason = "what the control socket needs is of no use without one"))]
 //! `butter`: the standard node, and the commands that use it. See `butter help`.
 //!
 //! | module | what it does |

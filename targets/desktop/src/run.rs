@@ -7,6 +7,7 @@ use async_channel::Receiver;
 use async_std::task;
 use butter_async_std::{Error, Event, Node};
 use butter_core::config::Config;
+use butter_core::group::GroupState;
 use futures_lite::StreamExt;
 use futures_lite::future::or;
 
@@ -91,24 +92,30 @@ fn print(started: &Started, json: bool) -> Result<(), Failure> {
     output::text(&text)
 }
 
+/// How many groups are in which state, in words.
+async fn groups(node: &Node) -> Result<String, Error> {
+    let groups = node.groups().await?;
+    let count = |state| groups.iter().filter(|group| group.state == state).count();
+    let (goldilocks, cold, hot) = (count(GroupState::Goldilocks), count(GroupState::Cold), count(GroupState::Hot));
+    Ok(format!("groups: {goldilocks} goldilocks, {cold} cold, {hot} hot"))
+}
+
 /// Tells what happens, until the node stops.
 async fn narrate(node: &Node) {
     let Ok(mut events) = node.events().await else { return };
+    let mut told = String::new();
     while let Some(event) = events.next().await {
         match event {
             Event::PeerUp(id) => log::info!("connected with {id}"),
             Event::PeerDown(id) => log::info!("connection with {id} ended"),
-            Event::GroupChanged => {
-                if let Ok(groups) = view::groups(node).await {
-                    let state = |state: &str| groups.iter().filter(|group| group.state == state).count();
-                    log::info!(
-                        "groups: {} goldilocks, {} cold, {} hot",
-                        state("goldilocks"),
-                        state("cold"),
-                        state("hot")
-                    );
+            Event::GroupChanged => match groups(node).await {
+                // Members may change while as many groups are well as before.
+                Ok(groups) if groups != told => {
+                    log::info!("{groups}");
+                    told = groups;
                 }
-            }
+                _ => {}
+            },
             other => log::debug!("{other:?}"),
         }
     }

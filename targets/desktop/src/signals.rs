@@ -5,11 +5,12 @@
 pub fn on_stop(act: impl FnMut() + Send + 'static) {
     #[cfg(unix)]
     {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        use signal_hook::consts::{SIGINT, SIGTERM};
         use signal_hook::iterator::Signals;
 
         let mut act = act;
-        match Signals::new([SIGINT, SIGTERM, SIGHUP]) {
+        // Not the hang-up of a terminal: under `nohup` it is to be ignored, and to listen to it would undo that.
+        match Signals::new([SIGINT, SIGTERM]) {
             Ok(mut signals) => {
                 std::thread::spawn(move || signals.forever().for_each(|_| act()));
             }
