@@ -51,6 +51,13 @@ pub struct Config {
     pub lookup_parallel: u8,
     /// The most contacts asked by one lookup. Default 64.
     pub lookup_budget: u16,
+    /// Better-ranked groups that are told where an item is, 0 to 5: more make lookups shorter where tables of known groups are
+    /// small for the network. Default 2.
+    pub pointers: u8,
+    /// Milliseconds after which they are told again; they forget after three times that. Default 600,000.
+    pub pointer_refresh_ms: u32,
+    /// Items per second that are looked at for that, at most. Default 64.
+    pub pointer_rate: u16,
     /// Milliseconds for which a put waits for recruits that do not come. Default 2,000.
     pub recruit_wait_ms: u32,
     /// The most block transfers of one put or get under way. Default 16.
@@ -83,6 +90,9 @@ impl Default for Config {
             answer_kept_ms: 10_000,
             lookup_parallel: 3,
             lookup_budget: 64,
+            pointers: 2,
+            pointer_refresh_ms: 600_000,
+            pointer_rate: 64,
             recruit_wait_ms: 2_000,
             transfer_window: 16,
             lease_s: 30 * 24 * 3600,
@@ -96,9 +106,11 @@ impl Default for Config {
 pub enum ConfigError {
     /// `replicas` is not within 1..=8.
     Replicas,
+    /// `pointers` is above 5.
+    Pointers,
     /// An interval is below 10 ms or above a day.
     Interval,
-    /// A number of tries or parallel contacts is 0.
+    /// A number of tries, parallel contacts or items per second is 0.
     Tries,
     /// The limits have no room for even one peer, host, call or buffer.
     Limits,
@@ -108,8 +120,9 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ConfigError::Replicas => "replicas must be 1 to 8",
+            ConfigError::Pointers => "pointers must be 0 to 5",
             ConfigError::Interval => "every interval must be between 10 ms and 24 h",
-            ConfigError::Tries => "tries, probes and parallel contacts must be at least 1",
+            ConfigError::Tries => "tries, probes, parallel contacts and rates must be at least 1",
             ConfigError::Limits => "the limits must have room for at least one of everything a node needs",
         })
     }
@@ -123,6 +136,9 @@ impl Config {
         if !(1..=8).contains(&self.replicas) {
             return Err(ConfigError::Replicas);
         }
+        if usize::from(self.pointers) > crate::content::TOLD {
+            return Err(ConfigError::Pointers);
+        }
         let intervals = [
             self.ping_interval_ms,
             self.multicast_wait_ms,
@@ -135,12 +151,13 @@ impl Config {
             self.call_retry_ms,
             self.answer_kept_ms,
             self.recruit_wait_ms,
+            self.pointer_refresh_ms,
         ];
         if intervals.iter().any(|ms| !(10..=86_400_000).contains(ms)) {
             return Err(ConfigError::Interval);
         }
         let tries = [self.handshake_tries, self.probes, self.call_tries, self.lookup_parallel, self.transfer_window];
-        if tries.contains(&0) || self.lookup_budget == 0 {
+        if tries.contains(&0) || self.lookup_budget == 0 || self.pointer_rate == 0 {
             return Err(ConfigError::Tries);
         }
         Ok(())

@@ -44,6 +44,9 @@ impl ItemInfo {
     }
 }
 
+/// Better-ranked groups that can be told of one item.
+pub(crate) const TOLD: usize = 5;
+
 /// One item held. 80 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
@@ -61,6 +64,8 @@ pub struct Item {
     next: u32,
     /// The item before it in the seat, + 1; 0 is none.
     prev: u32,
+    /// Which better-ranked groups were told of it, in 16 bits each; 0 is none.
+    pub(crate) told: [u16; TOLD],
     /// What it is.
     pub(crate) kind: Kind,
     /// How many blocks it has, its own bytes included; 0 is a free place.
@@ -77,14 +82,20 @@ impl Item {
         expires_s: 0,
         next: 0,
         prev: 0,
+        told: [0; TOLD],
         kind: Kind::Block,
         blocks: 0,
     };
 
+    /// Its key.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Whether all its blocks are stored.
     #[inline(never)]
     pub fn complete(&self) -> bool {
-        self.have.count_ones() == u32::from(self.blocks)
+        self.blocks > 0 && self.have.count_ones() == u32::from(self.blocks)
     }
 
     /// Whether block `index` is stored.
@@ -130,6 +141,8 @@ impl ItemSet {
     }
 }
 
+const _: () = assert!(size_of::<Item>() <= 80);
+
 /// All items held here. Policy when full: refuse.
 #[derive(Debug)]
 pub(crate) struct Content<'m> {
@@ -153,8 +166,16 @@ impl<'m> Content<'m> {
         self.index.find(Index::mix(env.index_secret, &key.0), wanted)
     }
 
-    fn at(&self, at: u32) -> Option<&Item> {
-        self.items.items().get(at as usize)
+    /// The item at a place, or a free place; `None` behind the last one used.
+    pub fn at(&self, at: u32) -> Option<&Item> {
+        self.items.items().get(at as usize).filter(|_| at < self.used)
+    }
+
+    /// Remembers who was told of the item at a place.
+    pub fn set_told(&mut self, at: u32, told: [u16; TOLD]) {
+        if let Some(item) = self.items.items_mut().get_mut(at as usize) {
+            item.told = told;
+        }
     }
 
     /// Items held.
@@ -211,6 +232,7 @@ impl<'m> Content<'m> {
             expires_s: env.seconds().saturating_add(info.lease_s),
             next: set.first,
             prev: 0,
+            told: [0; TOLD],
             kind: info.kind,
             blocks: info.blocks,
         };

@@ -144,6 +144,12 @@ counters! {
     lookups,
     /// Lookups that ended with *not found*.
     not_found,
+    /// Batches of pointers told to others.
+    pointer_batches,
+    /// Pointers dropped before their time to make room.
+    pointers_evicted,
+    /// Lookups of others answered with a pointer.
+    pointers_used,
     /// Storage operations that failed.
     store_failed,
     /// Storage operations refused: the queue was full.

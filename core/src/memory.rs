@@ -36,6 +36,8 @@ pub struct Limits {
     pub known: usize,
     /// Items held. When full: refused.
     pub items: usize,
+    /// Pointers kept for others' items. When full: of 16 random ones, the soonest to expire makes room.
+    pub pointers: usize,
     /// Puts and gets under way. When full: refused.
     pub operations: usize,
     /// Storage operations under way. When full: refused.
@@ -61,6 +63,7 @@ impl Limits {
         seats: 1,
         known: 12,
         items: 32,
+        pointers: 32,
         operations: 2,
         jobs: 4,
         events: 8,
@@ -82,6 +85,7 @@ impl Limits {
         seats: 64,
         known: 4096,
         items: 1 << 20,
+        pointers: 65_536,
         operations: 256,
         jobs: 128,
         events: 1024,
@@ -175,6 +179,8 @@ memory! {
     known_index: u32, l => index_cells(l.known);
     items: content::Item, l => l.items;
     item_index: u32, l => index_cells(l.items);
+    pointers: retrieve::Pointer, l => l.pointers;
+    pointer_index: u32, l => index_cells(l.pointers);
     operations: Slot<retrieve::Op>, l => l.operations;
     transfers: Slot<retrieve::Transfer>, l => l.large_buffers + l.operations;
     lists: Option<retrieve::CachedList>, l => 1 + l.large_buffers / 32;
@@ -218,6 +224,8 @@ macro_rules! static_memory {
             known_index: u32 = 0;
             items: $crate::content::Item = $crate::content::Item::EMPTY;
             item_index: u32 = 0;
+            pointers: $crate::retrieve::Pointer = $crate::retrieve::Pointer::EMPTY;
+            pointer_index: u32 = 0;
             operations: $crate::table::Slot<$crate::retrieve::Op> = $crate::table::Slot::EMPTY;
             transfers: $crate::table::Slot<$crate::retrieve::Transfer> = $crate::table::Slot::EMPTY;
             lists: Option<$crate::retrieve::CachedList> = None;

@@ -135,4 +135,6 @@ pub(crate) mod internal {
     pub const FOUND: RouteId = RouteId(8);
     /// Take me into that group, with what I hold (§5.11).
     pub const MERGE: RouteId = RouteId(9);
+    /// Those items are held by that group (§6.5).
+    pub const POINT: RouteId = RouteId(10);
 }

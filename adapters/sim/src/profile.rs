@@ -38,6 +38,7 @@ impl Profile {
             seats: 16,
             known: 256,
             items: 4096,
+            pointers: 2048,
             operations: 16,
             jobs: 32,
             events: 256,

@@ -92,6 +92,8 @@ pub(crate) enum Owner {
     Seat(Handle, u8),
     /// A put or get, and which part of it.
     Op(OpOwner),
+    /// The telling of pointers, and the first bytes of the group told.
+    Point([u8; 4]),
 }
 
 /// A body of a request or an answer.

@@ -109,6 +109,18 @@ impl Groups<'_> {
         best
     }
 
+    /// The group in a seat and the seat's size, if we are the member that tells others of its items. Always the same member,
+    /// as long as it lives: what it has told need not be told again when others come and go.
+    pub(crate) fn points_for(&self, me: &NodeId, seat: Handle) -> Option<(GroupId, u8)> {
+        let seat = self.seats.get(seat).filter(|seat| seat.phase == super::Phase::Member)?;
+        (super::descriptor::rank(&seat.id, [0; 4], &seat.members, me) == 0).then_some((seat.id, seat.size))
+    }
+
+    /// The known group whose id begins like this.
+    pub(crate) fn known_by_prefix(&self, prefix: [u8; 4]) -> Option<GroupId> {
+        self.known_hints().map(|hint| hint.id).find(|id| id.0.starts_with(&prefix))
+    }
+
     /// The groups that we are not in.
     pub(super) fn known_hints(&self) -> impl Iterator<Item = &GroupHint> {
         self.known.iter().map(|(_, known)| &known.hint)
@@ -143,7 +155,8 @@ impl Groups<'_> {
         self.known.remove(handle);
     }
 
-    fn learn(&mut self, env: &mut Env<'_>, hint: &GroupHint) {
+    /// Takes a hint; true when the group was not known.
+    fn learn(&mut self, env: &mut Env<'_>, hint: &GroupHint) -> bool {
         if let Some(handle) = self.find(env, &hint.id) {
             if let Some(known) = self.known.get_mut(handle) {
                 let mut contacts = hint.contacts.clone();
@@ -155,7 +168,7 @@ impl Groups<'_> {
                 known.hint = GroupHint { contacts, ..hint.clone() };
                 known.heard = env.now;
             }
-            return;
+            return false;
         }
         if self.known.is_full() {
             let mut oldest: Option<(Instant, GroupId)> = None;
@@ -167,19 +180,21 @@ impl Groups<'_> {
                     oldest = Some((known.heard, known.hint.id));
                 }
             }
-            let Some((_, group)) = oldest else { return };
+            let Some((_, group)) = oldest else { return false };
             self.forget(env, &group);
             env.counters.known_evicted += 1;
         }
-        let Ok(handle) = self.known.insert(Known { hint: hint.clone(), heard: env.now }) else { return };
+        let Ok(handle) = self.known.insert(Known { hint: hint.clone(), heard: env.now }) else { return false };
         let Groups { known, index, .. } = self;
         let hash_of = |at: u32| {
             let known = known.at(at as u16);
             known.map_or(0, |k| Index::mix(env.index_secret, &k.hint.id.0))
         };
-        if !index.insert(hash_of(handle.index.into()), handle.index.into(), hash_of) {
+        let indexed = index.insert(hash_of(handle.index.into()), handle.index.into(), hash_of);
+        if !indexed {
             self.known.remove(handle);
         }
+        indexed
     }
 }
 
@@ -227,8 +242,8 @@ impl Node<'_> {
         }
         let me = self.env.me;
         hint.contacts.retain(|(id, addr)| *id != me && addr.is_unicast());
-        if !hint.contacts.is_empty() {
-            self.groups.learn(&mut self.env, &hint);
+        if !hint.contacts.is_empty() && self.groups.learn(&mut self.env, &hint) {
+            self.pointers_consider();
         }
     }
 

@@ -305,6 +305,7 @@ impl Node<'_> {
             self.tell_around(&group);
             self.exchange_soon();
         }
+        self.pointers_consider();
         self.env.timers.set(Timer::Seat(handle.index), now);
         self.env.event(Event::GroupChanged(SeatId(handle)));
     }
@@ -437,6 +438,7 @@ impl Node<'_> {
             if let Some(seat) = self.groups.seats.get_mut(handle) {
                 Content::count(&mut seat.set, key);
             }
+            self.pointers_consider();
         }
     }
 

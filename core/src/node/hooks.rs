@@ -77,6 +77,7 @@ impl Node<'_> {
             Timer::Cookies => self.cookies_timeout(),
             Timer::Beat => self.beat_timeout(),
             Timer::Upkeep => self.upkeep_timeout(),
+            Timer::Point => self.pointers_timeout(),
             Timer::Peer(index) => self.peer_timeout(index),
             Timer::Call(index) => self.call_timeout(index),
             Timer::Serve(index) => self.serve_timeout(index),
@@ -111,6 +112,7 @@ impl Node<'_> {
             Owner::Hosts => self.hosts_answered(from, result),
             Owner::Seat(seat, what) => self.groups_answered(seat, what, from, result),
             Owner::Op(op) => self.op_answered(op, from, result),
+            Owner::Point(group) => self.pointed(group, from, result),
         }
     }
 
@@ -140,6 +142,7 @@ impl Node<'_> {
             internal::LIST => self.serve_list(peer, body, reply),
             internal::FOUND => self.serve_found(peer, body, reply),
             internal::MERGE => self.serve_merge(peer, body, reply),
+            internal::POINT => self.serve_point(peer, body),
             _ => {
                 self.free_body(Ok(body));
                 Served::Refuse(exchange::Status::NoRoute)

@@ -26,7 +26,7 @@ use crate::id::NodeId;
 use crate::identity::Identity;
 use crate::memory::{Limits, Memory};
 use crate::relay::Relays;
-use crate::retrieve::Retrieve;
+use crate::retrieve::{Pointers, Retrieve};
 use crate::rng::{Rng, Secrets};
 use crate::session::Peers;
 use crate::storage::Storage;
@@ -104,6 +104,7 @@ pub struct Node<'m> {
     pub(crate) groups: Groups<'m>,
     pub(crate) content: Content<'m>,
     pub(crate) retrieve: Retrieve<'m>,
+    pub(crate) pointers: Pointers<'m>,
     pub(crate) storage: Storage<'m>,
 }
 
@@ -177,6 +178,7 @@ impl<'m> Node<'m> {
             groups: Groups::new(memory.seats, memory.partners, memory.known, memory.known_index),
             content: Content::new(memory.items, memory.item_index),
             retrieve: Retrieve::new(memory.operations, memory.transfers, memory.lists),
+            pointers: Pointers::new(memory.pointers, memory.pointer_index),
             storage: Storage::new(memory.jobs),
         };
         node.begin();

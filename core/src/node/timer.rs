@@ -20,6 +20,8 @@ pub enum Timer {
     Beat,
     /// The next look at leases, hints and seats.
     Upkeep,
+    /// The next step in telling pointers.
+    Point,
     /// A peer's handshake, path or idle time.
     Peer(u16),
     /// A call's retry or deadline.
@@ -32,7 +34,7 @@ pub enum Timer {
     Op(u16),
 }
 
-const SINGLES: u16 = 6;
+const SINGLES: u16 = 7;
 
 /// Timers needed for a node with these limits.
 pub const fn timers_needed(limits: &Limits) -> usize {
@@ -72,6 +74,7 @@ impl<'m> TimerSet<'m> {
             Timer::Cookies => 3,
             Timer::Beat => 4,
             Timer::Upkeep => 5,
+            Timer::Point => 6,
             Timer::Peer(i) => peers + i,
             Timer::Call(i) => calls + i,
             Timer::Serve(i) => serves + i,
@@ -82,8 +85,16 @@ impl<'m> TimerSet<'m> {
 
     fn timer(&self, id: TimerId) -> Timer {
         let Some(i) = id.0.checked_sub(SINGLES) else {
-            return [Timer::Discover, Timer::Exchange, Timer::Refresh, Timer::Cookies, Timer::Beat, Timer::Upkeep]
-                [id.0 as usize];
+            let singles = [
+                Timer::Discover,
+                Timer::Exchange,
+                Timer::Refresh,
+                Timer::Cookies,
+                Timer::Beat,
+                Timer::Upkeep,
+                Timer::Point,
+            ];
+            return singles[id.0 as usize];
         };
         let Some(c) = i.checked_sub(self.peers) else { return Timer::Peer(i) };
         let Some(s) = c.checked_sub(self.calls) else { return Timer::Call(c) };

@@ -73,6 +73,8 @@ pub(super) struct Get {
     pub(super) walking: u8,
     /// Contacts asked by walks, and blocks asked for.
     pub(super) asked: u32,
+    /// Contacts asked by walks.
+    pub(super) contacts: u32,
 }
 
 /// How far a get is.
@@ -86,6 +88,8 @@ pub struct GetStatus {
     pub bytes_total: Option<u64>,
     /// Calls made: contacts asked where it is, and blocks asked for.
     pub asked: u32,
+    /// Contacts asked where it is, for all items of the object together.
+    pub contacts: u32,
 }
 
 impl Get {
@@ -172,6 +176,7 @@ impl Node<'_> {
             active: [Some(root), None],
             walking: 0,
             asked: 0,
+            contacts: 0,
         };
         match self.op_begin(Work::Get(get)) {
             Ok(op) => {
@@ -208,7 +213,13 @@ impl Node<'_> {
     pub fn get_status(&self, get: GetId) -> Option<GetStatus> {
         let op = self.retrieve.ops.get(get.0)?;
         let Work::Get(get) = &op.work else { return None };
-        Some(GetStatus { progress: op.progress, bytes_done: get.done, bytes_total: get.length, asked: get.asked })
+        Some(GetStatus {
+            progress: op.progress,
+            bytes_done: get.done,
+            bytes_total: get.length,
+            asked: get.asked,
+            contacts: get.contacts,
+        })
     }
 
     /// Frees a get. One under way is cancelled.

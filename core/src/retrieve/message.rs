@@ -28,6 +28,8 @@ pub(crate) struct Locate {
     pub bytes: u32,
     /// Whether it is to be put there.
     pub put: bool,
+    /// The group that the receiver is asked as a member of, if any.
+    pub group: Option<GroupId>,
 }
 
 /// A group that the answerer of LOCATE is a member of.
@@ -53,6 +55,10 @@ pub(crate) struct Located {
     pub here: Option<Here>,
     /// The other live members of that group.
     pub members: Vec<(NodeId, Option<Addr>), MEMBERS_TOLD>,
+    /// Whether the answerer is not in the group that it was asked as a member of.
+    pub stranger: bool,
+    /// Whether the first of `hints` is a group that is said to hold the item, whatever its rank (§6.5).
+    pub pointed: bool,
     /// Groups known to the answerer that rank best for the key.
     pub hints: Vec<GroupHint, HINTS_TOLD>,
 }
@@ -179,6 +185,8 @@ mod tests {
         let located = Located {
             here: Some(here),
             members: core::iter::repeat_n((NodeId([7; 32]), Some(addr)), MEMBERS_TOLD).collect(),
+            stranger: true,
+            pointed: true,
             hints: core::iter::repeat_n(hint, HINTS_TOLD).collect(),
         };
         let mut buf = [0; PAYLOAD - 32];

@@ -10,6 +10,7 @@ mod get;
 pub(crate) mod message;
 pub(crate) mod object;
 mod place;
+mod pointers;
 mod push;
 mod put;
 mod serve;
@@ -21,6 +22,8 @@ use heapless::Vec;
 
 pub use get::GetStatus;
 pub use object::LENGTH_MAX;
+pub use pointers::Pointer;
+pub(crate) use pointers::Pointers;
 pub use put::PutStatus;
 pub use serve::CachedList;
 

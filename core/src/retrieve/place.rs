@@ -173,7 +173,7 @@ impl Node<'_> {
             self.own_contacts(op, &group);
             return contacts(self) > before || self.recruiting(&group);
         }
-        let question = Locate { key: put.item.key, class: put.class(), bytes: put.item.bytes, put: true };
+        let question = Locate { key: put.item.key, class: put.class(), bytes: put.item.bytes, put: true, group: None };
         let recruiting = put.recruiting;
         if due && recruiting && !self.contact_alive(op).is_some_and(|contact| self.refresh(op, question, contact)) {
             return false;

@@ -1,5 +1,7 @@
 //! The other side: telling where items are, keeping blocks, giving blocks (PROTOCOL §6.2 to §6.4).
 
+use heapless::Vec;
+
 use super::message::{FetchTrailer, HINTS_TOLD, Here, Locate, Located, MEMBERS_TOLD, StoreTrailer, read_fetch};
 use super::object::{List, item_size, key_of, verify};
 use crate::content::{Item, ItemInfo, Kind};
@@ -40,14 +42,27 @@ impl Node<'_> {
     pub(crate) fn serve_locate(&mut self, _peer: PeerId, body: Body<'_>, reply: &mut Writer<'_>) -> Served {
         let question = value::<Locate>(self.body_bytes(&body));
         self.free_body(Ok(body));
-        let Some(Locate { key, class, bytes, put }) = question else { return Served::Refuse(Status::Bad) };
+        let Some(Locate { key, class, bytes, put, group }) = question else { return Served::Refuse(Status::Bad) };
         let mut told = Located::default();
         let held = self.content.get(&self.env, &key).filter(|item| item.complete()).map(|item| item.seat);
         if let Some(seat) = held {
             let group = self.groups.group_in(seat);
             told.here = group.and_then(|group| self.here(&group, true, true));
         }
-        let candidates = self.groups.candidates(&key, class, bytes, &mut |_| false);
+        let pointed = if held.is_none() { self.pointer_to(&key) } else { None };
+        if let Some(hint) = pointed {
+            self.env.counters.pointers_used += 1;
+            told.pointed = told.hints.push(hint).is_ok();
+        }
+        if let Some(group) = group.filter(|group| self.seat_in(group).is_none()) {
+            told.stranger = true;
+            // Whoever took us for a member needs to hear of real ones.
+            let hint =
+                self.hint(&group).filter(|hint| held.is_none() && told.hints.iter().all(|told| told.id != hint.id));
+            told.hints.extend(hint);
+        }
+        let already: Vec<GroupId, HINTS_TOLD> = told.hints.iter().map(|hint| hint.id).collect();
+        let candidates = self.groups.candidates(&key, class, bytes, &mut |group| already.contains(group));
         for candidate in &candidates {
             if put && told.here.is_none() && candidate.seat.is_some() && candidate.room {
                 told.here = self.here(&candidate.group, true, false);

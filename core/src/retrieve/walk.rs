@@ -11,10 +11,13 @@ use crate::id::{GroupId, Key, NodeId};
 use crate::node::Node;
 use crate::route::internal;
 use crate::table::{Handle, Index};
+use crate::time::Instant;
 use crate::wire::value;
 
 /// Milliseconds for which an answer to LOCATE is waited for. A dead contact costs a lookup no more than this.
 const LOCATE_MS: u32 = 2_000;
+/// Milliseconds after which a get does not rely on the contact asked, and asks another one, too.
+const HEDGE_MS: u32 = 250;
 /// Contacts and groups that a walk remembers to have asked.
 const ASKED_MAX: usize = super::SCRATCH / 4;
 /// Known groups up to which a lookup asks them all, and hosts besides.
@@ -39,6 +42,12 @@ pub(super) struct Walk {
     flying: u8,
     hosts: u8,
     spent: u16,
+    /// Answers that led nowhere in particular.
+    misses: u16,
+    /// When a contact was last asked.
+    asked_at: Instant,
+    /// For a get: a group that is said to hold the item, to be asked next.
+    pointed: Option<GroupId>,
     /// For a put: the best group with room so far, and its score.
     best: Option<(GroupId, u64)>,
 }
@@ -74,7 +83,22 @@ impl Node<'_> {
         let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
         let put = matches!(entry.work, Work::Put(_));
         entry.serial = (entry.serial + 1) % 0x7f;
-        entry.walk = Some(Walk { key, class, bytes, put, asked: 0, flying: 0, hosts: 0, spent: 0, best: None });
+        let asked_at = self.env.now;
+        let walk = Walk {
+            key,
+            class,
+            bytes,
+            put,
+            asked: 0,
+            flying: 0,
+            hosts: 0,
+            spent: 0,
+            misses: 0,
+            asked_at,
+            pointed: None,
+            best: None,
+        };
+        entry.walk = Some(walk);
         self.env.counters.lookups += 1;
         if let Some(group) = but {
             self.walk_mark(op, &group.0);
@@ -115,8 +139,7 @@ impl Node<'_> {
     pub(super) fn walk_step(&mut self, op: Handle) -> Option<Found> {
         loop {
             let walk = self.retrieve.ops.get(op)?.walk.as_ref()?;
-            let parallel = if walk.put { 1 } else { self.env.config.lookup_parallel };
-            if walk.flying >= parallel {
+            if walk.flying >= self.walk_parallel(walk) {
                 return None;
             }
             let may_ask = walk.spent < self.env.config.lookup_budget && usize::from(walk.asked) + 2 <= ASKED_MAX;
@@ -150,6 +173,11 @@ impl Node<'_> {
         let Some(walk) = self.retrieve.ops.get(op).and_then(|op| op.walk.as_ref()) else { return false };
         let (put, key, class, bytes) = (walk.put, walk.key, walk.class, walk.bytes);
         let asked = self.walk_all_asked(op);
+        if let Some(group) = self.walk_pointed(op).filter(|group| !asked.holds(&group.0))
+            && self.walk_ask_members(op, &group, &asked)
+        {
+            return true;
+        }
         let candidates = self.groups.candidates(&key, class, bytes, &mut |group| asked.holds(&group.0));
         for candidate in candidates {
             if put && !candidate.room {
@@ -163,15 +191,34 @@ impl Node<'_> {
                 self.own_contacts(op, &candidate.group);
                 return false;
             }
-            let contacts = self.group_contacts(&candidate.group);
-            let Some(at) = self.walk_mark(op, &candidate.group.0) else { return false };
-            for (id, addr) in contacts {
-                if id != self.env.me && !asked.holds(&id.0) && self.walk_ask(op, &id, Some(addr), at) {
-                    return true;
-                }
+            if self.walk_ask_members(op, &candidate.group, &asked) {
+                return true;
             }
         }
         false
+    }
+
+    /// Takes the group that a pointer names.
+    fn walk_pointed(&mut self, op: Handle) -> Option<GroupId> {
+        self.retrieve.ops.get_mut(op)?.walk.as_mut()?.pointed.take()
+    }
+
+    /// Asks a member of a group; false when there is none that can be asked.
+    fn walk_ask_members(&mut self, op: Handle, group: &GroupId, asked: &Asked) -> bool {
+        let contacts = self.group_contacts(group);
+        let Some(at) = self.walk_mark(op, &group.0) else { return false };
+        let me = self.env.me;
+        contacts
+            .into_iter()
+            .any(|(id, addr)| id != me && !asked.holds(&id.0) && self.walk_ask(op, &id, addr, at, group))
+    }
+
+    /// Contacts that a walk may ask at once. Of a get, the first answer mostly ends it: so one is asked first, and one more for
+    /// every second one that had nothing to say, and when there is no answer soon.
+    fn walk_parallel(&self, walk: &Walk) -> u8 {
+        let late = self.env.now.ms_since(walk.asked_at) / HEDGE_MS;
+        let most = if walk.put { 1 } else { self.env.config.lookup_parallel };
+        (1 + u32::from(walk.misses / 2) + late * u32::from(walk.flying)).min(most.into()) as u8
     }
 
     fn walk_ask_host(&mut self, op: Handle) -> bool {
@@ -183,7 +230,7 @@ impl Node<'_> {
             let Some(id) = found.first().copied() else { return false };
             // A host that cannot be dialled is marked all the same, so that the next one is tried.
             let Some(at) = self.walk_mark(op, &id.0) else { return false };
-            if self.walk_ask_marked(op, &id, None, at) {
+            if self.walk_ask_marked(op, &id, None, at, None) {
                 if let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()) {
                     walk.hosts += 1;
                 }
@@ -194,27 +241,30 @@ impl Node<'_> {
     }
 
     /// Asks one contact; `at` is the place of the group it was asked for.
-    fn walk_ask(&mut self, op: Handle, id: &NodeId, addr: Option<Addr>, at: u8) -> bool {
-        self.walk_mark(op, &id.0).is_some() && self.walk_ask_marked(op, id, addr, at)
+    fn walk_ask(&mut self, op: Handle, id: &NodeId, addr: Addr, at: u8, group: &GroupId) -> bool {
+        self.walk_mark(op, &id.0).is_some() && self.walk_ask_marked(op, id, Some(addr), at, Some(*group))
     }
 
-    fn walk_ask_marked(&mut self, op: Handle, id: &NodeId, addr: Option<Addr>, at: u8) -> bool {
+    fn walk_ask_marked(&mut self, op: Handle, id: &NodeId, addr: Option<Addr>, at: u8, group: Option<GroupId>) -> bool {
         let Some(entry) = self.retrieve.ops.get(op) else { return false };
         let Some(walk) = &entry.walk else { return false };
-        let question = Locate { key: walk.key, class: walk.class, bytes: walk.bytes, put: walk.put };
+        let question = Locate { key: walk.key, class: walk.class, bytes: walk.bytes, put: walk.put, group };
         let part = PART_WALK | u16::from(entry.serial) << 7 | u16::from(at);
         let Some(peer) = self.dial(id, addr) else { return false };
         let owner = Owner::Op(OpOwner { op, part });
         if self.ask(peer, internal::LOCATE, owner, LOCATE_MS, |writer| writer.value(&question)).is_none() {
             return false;
         }
+        let now = self.env.now;
         if let Some(entry) = self.retrieve.ops.get_mut(op) {
             if let Some(walk) = entry.walk.as_mut() {
                 walk.flying += 1;
                 walk.spent += 1;
+                walk.asked_at = now;
             }
             if let Work::Get(get) = &mut entry.work {
                 get.asked += 1;
+                get.contacts += 1;
             }
         }
         true
@@ -283,6 +333,7 @@ impl Node<'_> {
         let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
         let Some(walk) = entry.walk.as_mut().filter(|_| (part >> 7) & 0xff == u16::from(entry.serial)) else { return };
         walk.flying = walk.flying.saturating_sub(1);
+        walk.misses += u16::from(located.as_ref().is_none_or(|located| !located.pointed));
         let (put, key, class) = (walk.put, walk.key, walk.class);
         match located {
             None => {
@@ -295,6 +346,17 @@ impl Node<'_> {
             }
             Some(located) => {
                 self.op_moved(op);
+                if located.stranger {
+                    // Another contact of that group is to be asked.
+                    self.walk_contact_gone(op, (part & 0x7f) as u8, &from);
+                    self.walk_unmark(op, (part & 0x7f) as u8);
+                }
+                let pointed = located.hints.first().filter(|_| located.pointed && !put);
+                if let (Some(hint), Some(walk)) =
+                    (pointed, self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()))
+                {
+                    walk.pointed = Some(hint.id);
+                }
                 if !put && located.here.is_some_and(|here| here.holds) {
                     self.get_located(op, &key, &from, &located);
                 } else if let Some(here) = located.here.filter(|here| put && (here.room || here.holds)) {
