@@ -78,6 +78,11 @@ pub(crate) fn rank(group: &GroupId, epoch: [u8; 4], members: &[MemberEntry], id:
     live(members).filter(|m| m.id != *id && precedence(group, epoch, &m.id) < own).count()
 }
 
+/// The live member that comes first in an epoch.
+pub(crate) fn leader(group: &GroupId, epoch: [u8; 4], members: &[MemberEntry]) -> Option<NodeId> {
+    live(members).map(|m| m.id).min_by_key(|id| precedence(group, epoch, id))
+}
+
 /// Whether what a descriptor says can be true: its members in order, none twice, sane numbers.
 pub(crate) fn plausible(descriptor: &Descriptor) -> bool {
     descriptor.seat < super::SIZES as u8

@@ -281,11 +281,22 @@ impl Node<'_> {
         groups.iter().filter_map(|group| self.hint(group)).collect()
     }
 
-    /// Live members of a group other than us, and where they are: all of ours, the contacts of a known one.
+    /// Whether we are the leader of a group: the member that comes first (§5.6).
+    pub(crate) fn leads(&self, group: &GroupId) -> bool {
+        let seat = self.groups.seat_of(group).and_then(|handle| self.groups.seats.get(handle));
+        seat.is_some_and(|seat| super::descriptor::leader(&seat.id, seat.epoch, &seat.members) == Some(self.env.me))
+    }
+
+    /// Live members of a group other than us, and where they are: all of ours, the leader first; or the contacts of a known one.
     pub(crate) fn group_contacts(&self, group: &GroupId) -> Vec<(NodeId, Addr), MEMBERS_MAX> {
         if let Some(seat) = self.groups.seat_of(group).and_then(|handle| self.groups.seats.get(handle)) {
+            let leader = super::descriptor::leader(&seat.id, seat.epoch, &seat.members);
             let others = super::descriptor::live(&seat.members).filter(|m| m.id != self.env.me);
-            return others.map(|m| (m.id, self.address_of(&m.id, m.addr))).collect();
+            let mut contacts: Vec<_, MEMBERS_MAX> = others.map(|m| (m.id, self.address_of(&m.id, m.addr))).collect();
+            if let Some(at) = contacts.iter().position(|(id, _)| Some(*id) == leader) {
+                contacts.swap(0, at);
+            }
+            return contacts;
         }
         let known = self.groups.find(&self.env, group).and_then(|handle| self.groups.known.get(handle));
         known.map(|known| known.hint.contacts.iter().copied().collect()).unwrap_or_default()

@@ -18,6 +18,17 @@ const ROW: usize = 32;
 
 const _: () = assert!(CONTACTS * ROW <= super::SCRATCH);
 
+/// Whether members other than the leader may be sent an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gate {
+    /// They may.
+    Open,
+    /// The leader is to take it first.
+    Shut,
+    /// It does not fit: the item goes elsewhere.
+    Full,
+}
+
 /// One contact's blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Row {
@@ -99,6 +110,13 @@ impl Node<'_> {
         let now_ms = self.now_ms();
         let window = self.put_window(op);
         let (mut full, mut alive, mut wanted) = (0, 0, 0u128);
+        // The leader of the group has the say whether an item fits: what it takes fits all, since nobody holds more than it
+        // does. Were all asked at once, members of a nearly full group would take different items, and never be equal again.
+        let gate = self.put_gate(op);
+        if gate == Gate::Full {
+            self.put_elsewhere(op);
+            return true;
+        }
         for contact in 0..CONTACTS as u8 {
             let Some(state) = self.retrieve.contact_mut(op, contact).copied() else { break };
             if state.dead {
@@ -115,7 +133,9 @@ impl Node<'_> {
                 continue;
             }
             if lacks & 1 != 0 {
-                self.push_own(op, contact);
+                if gate == Gate::Open || state.leads {
+                    self.push_own(op, contact);
+                }
             } else {
                 // As many as the contact's window has room for.
                 let mut room = state.window - state.flying;
@@ -140,6 +160,18 @@ impl Node<'_> {
             self.put_ask(op, wanted >> 1);
         }
         false
+    }
+
+    /// Whether the leader of the group has taken the item. Without a leader everybody decides alone.
+    fn put_gate(&mut self, op: Handle) -> Gate {
+        let Some(entry) = self.retrieve.ops.get(op) else { return Gate::Open };
+        let Some(at) = entry.contacts.iter().position(|contact| contact.leads) else { return Gate::Open };
+        let taken = self.row(op, at as u8).has & 1 != 0;
+        match entry.contacts.get(at) {
+            Some(leader) if leader.full && !taken => Gate::Full,
+            Some(leader) if !leader.dead && !taken => Gate::Shut,
+            _ => Gate::Open,
+        }
     }
 
     /// Transfers of a put under way at most: the window counts blocks, and each goes to every member.
@@ -233,7 +265,7 @@ impl Node<'_> {
                     None => false,
                 };
                 if !begun {
-                    self.contact_pace(op, contact, Pace::Useless);
+                    self.contact_pace(op, contact, Pace::Full);
                     return false;
                 }
                 if self.content.has(&self.env, BlockRef { key: item.key, index }) {

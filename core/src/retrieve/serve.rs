@@ -73,6 +73,9 @@ impl Node<'_> {
             }
         }
         if let Some(here) = told.here {
+            if self.leads(&here.group) {
+                let _ = told.members.push((self.env.me, None));
+            }
             for member in self.group_contacts(&here.group).into_iter().take(MEMBERS_TOLD) {
                 // More members than can be told are not needed by anybody.
                 let _ = told.members.push((member.0, Some(member.1)));

@@ -284,22 +284,32 @@ impl Node<'_> {
 
     /// Makes ourselves and the other members of a group of ours the contacts of an op.
     pub(super) fn own_contacts(&mut self, op: Handle, group: &GroupId) {
-        self.contact(op, None);
-        for (id, addr) in self.group_contacts(group) {
-            self.contact_by_id(op, &id, Some(addr));
+        let mut leader = self.contact(op, None).filter(|_| self.leads(group));
+        let leads = leader.is_some();
+        for (at, (id, addr)) in self.group_contacts(group).into_iter().enumerate() {
+            let contact = self.contact_by_id(op, &id, Some(addr));
+            if at == 0 && !leads {
+                leader = contact;
+            }
         }
+        self.contact_leads(op, leader);
     }
 
     /// Makes who answered, and the members it told, contacts of an op.
     pub(super) fn told_contacts(&mut self, op: Handle, from: &NodeId, located: &Located) -> [bool; CONTACTS] {
         let mut told = [false; CONTACTS];
         let members = located.members.iter().copied();
-        for (id, addr) in core::iter::once((*from, None)).chain(members) {
+        let mut leader = None;
+        for (at, (id, addr)) in core::iter::once((*from, None)).chain(members).enumerate() {
             let contact = self.contact_by_id(op, &id, addr);
+            if at == 1 {
+                leader = contact;
+            }
             if let Some(flag) = contact.and_then(|at| told.get_mut(usize::from(at))) {
                 *flag = true;
             }
         }
+        self.contact_leads(op, leader);
         told
     }
 
