@@ -121,7 +121,6 @@ fn three_desktops_and_four_tiny() {
 }
 
 #[test]
-#[ignore = "an item may be in a group that was best when few were known, and lookups then do not find it"]
 fn two_hundred_and_fifty_at_once() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);

@@ -114,10 +114,6 @@ struct Contact {
     fails: u8,
     /// Given up.
     dead: bool,
-    /// The leader of the group that a put goes to: it has the say whether an item fits, and gets it first.
-    leads: bool,
-    /// It has said that the item does not fit.
-    full: bool,
     /// Sent what was not what it should be: not asked again by this op.
     banned: bool,
     /// Milliseconds since the node's start until which it is left alone.
@@ -285,18 +281,7 @@ impl Pace {
 
 impl Contact {
     fn new(peer: Option<PeerId>) -> Self {
-        Contact {
-            peer,
-            flying: 0,
-            window: WINDOW_START,
-            credit: 0,
-            fails: 0,
-            dead: false,
-            leads: false,
-            full: false,
-            banned: false,
-            rest: 0,
-        }
+        Contact { peer, flying: 0, window: WINDOW_START, credit: 0, fails: 0, dead: false, banned: false, rest: 0 }
     }
 
     fn may_move(&self, now_ms: u32) -> bool {
@@ -328,8 +313,7 @@ impl Contact {
                 self.fails += 1;
                 self.dead |= self.fails >= FAILS_MAX;
             }
-            Pace::Full => (self.dead, self.full) = (true, true),
-            Pace::Useless => self.dead = true,
+            Pace::Full | Pace::Useless => self.dead = true,
         }
     }
 }
@@ -397,16 +381,11 @@ impl Node<'_> {
         self.contact(op, Some(peer))
     }
 
-    /// Says which contact of a put leads its group, if it is one.
-    fn contact_leads(&mut self, op: Handle, leader: Option<u8>) {
-        let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
-        for (at, contact) in entry.contacts.iter_mut().enumerate() {
-            contact.leads = leader == Some(at as u8);
-        }
-    }
-
     /// Lets all contacts of an op go. Its calls must have ended or been forgotten.
     fn contacts_clear(&mut self, op: Handle) {
+        if let Some(put) = self.retrieve.put(op) {
+            put.leader = None;
+        }
         while let Some(contact) = self.retrieve.ops.get_mut(op).and_then(|op| op.contacts.pop()) {
             if let Some(peer) = contact.peer {
                 self.release(peer);

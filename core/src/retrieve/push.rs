@@ -117,6 +117,8 @@ impl Node<'_> {
             self.put_elsewhere(op);
             return true;
         }
+        let leader = self.retrieve.put(op).and_then(|put| put.leader);
+        let leads = |contact: u8| leader.is_some_and(|(at, _)| at == contact);
         for contact in 0..CONTACTS as u8 {
             let Some(state) = self.retrieve.contact_mut(op, contact).copied() else { break };
             if state.dead {
@@ -133,7 +135,7 @@ impl Node<'_> {
                 continue;
             }
             if lacks & 1 != 0 {
-                if gate == Gate::Open || state.leads {
+                if gate == Gate::Open || leads(contact) {
                     self.push_own(op, contact);
                 }
             } else {
@@ -162,13 +164,21 @@ impl Node<'_> {
         false
     }
 
+    /// Says which contact of a put leads its group, if one does: it has the say whether an item fits, and gets it first.
+    pub(super) fn put_leader(&mut self, op: Handle, leader: Option<u8>) {
+        if let Some(put) = self.retrieve.put(op)
+            && put.leader.map(|(at, _)| at) != leader
+        {
+            put.leader = leader.map(|at| (at, false));
+        }
+    }
+
     /// Whether the leader of the group has taken the item. Without a leader everybody decides alone.
     fn put_gate(&mut self, op: Handle) -> Gate {
-        let Some(entry) = self.retrieve.ops.get(op) else { return Gate::Open };
-        let Some(at) = entry.contacts.iter().position(|contact| contact.leads) else { return Gate::Open };
-        let taken = self.row(op, at as u8).has & 1 != 0;
-        match entry.contacts.get(at) {
-            Some(leader) if leader.full && !taken => Gate::Full,
+        let Some((at, full)) = self.retrieve.put(op).and_then(|put| put.leader) else { return Gate::Open };
+        let taken = self.row(op, at).has & 1 != 0;
+        match self.retrieve.contact_mut(op, at) {
+            Some(_) if full && !taken => Gate::Full,
             Some(leader) if !leader.dead && !taken => Gate::Shut,
             _ => Gate::Open,
         }
@@ -300,6 +310,12 @@ impl Node<'_> {
 
     pub(super) fn contact_pace(&mut self, op: Handle, contact: u8, pace: Pace) {
         let (now_ms, window) = (self.now_ms(), self.env.config.transfer_window);
+        if pace == Pace::Full
+            && let Some(put) = self.retrieve.put(op)
+            && let Some((leader, full)) = &mut put.leader
+        {
+            *full |= *leader == contact;
+        }
         if let Some(contact) = self.retrieve.contact_mut(op, contact) {
             contact.pace(pace, now_ms, window);
         }

@@ -60,6 +60,8 @@ pub(super) struct Put {
     pub(super) seat: Option<Handle>,
     /// What was last told of the group, when it is not ours.
     pub(super) recruiting: bool,
+    /// Which contact leads the group, if one does, and whether it said that the item does not fit.
+    pub(super) leader: Option<(u8, bool)>,
     pub(super) group_wanted: u8,
     /// Groups tried for this item.
     pub(super) tries: u8,
@@ -158,6 +160,7 @@ impl Node<'_> {
             refused: None,
             seat: None,
             recruiting: false,
+            leader: None,
             group_wanted: 0,
             tries: 0,
             foundings: 0,

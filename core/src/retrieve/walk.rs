@@ -292,7 +292,7 @@ impl Node<'_> {
                 leader = contact;
             }
         }
-        self.contact_leads(op, leader);
+        self.put_leader(op, leader);
     }
 
     /// Makes who answered, and the members it told, contacts of an op.
@@ -309,7 +309,7 @@ impl Node<'_> {
                 *flag = true;
             }
         }
-        self.contact_leads(op, leader);
+        self.put_leader(op, leader);
         told
     }
 
