@@ -247,7 +247,8 @@ async fn put(shared: &Shared, mut stream: Stream, bytes: u64) -> io::Result<(Str
     Ok((stream, stored(outcome)))
 }
 
-/// Tells how far a put is, until the client is gone.
+/// Tells how far a put is, until the client is gone. To be dropped between lines only: a line is so short that the socket
+/// takes all of it or nothing.
 async fn tell(progress: Progress, mut writer: UnixStream) -> io::Error {
     loop {
         task::sleep(TELL_EVERY).await;
