@@ -60,6 +60,11 @@ impl Recruit {
         self.failures = 0;
     }
 
+    /// Whether nobody was found when last looked for.
+    pub fn in_vain(&self) -> bool {
+        self.failures > 0
+    }
+
     /// The membership has changed: whoever is a member needs no offer.
     pub fn settled(&mut self, members: &[MemberEntry]) {
         self.offers.retain(|offer| live_entry(members, &offer.id).is_none());

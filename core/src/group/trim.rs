@@ -44,8 +44,9 @@ impl Node<'_> {
         let wanted = usize::from(seat.wanted);
         let proved = seat.agreeing();
         if let Some(until) = leaving {
-            // As many as wanted hold the same, or all that there are hold it and time is up.
-            if proved >= wanted || seat.set.items == 0 || now >= until {
+            // As many as wanted hold the same; or all that there are do, and nobody was found to be recruited; or time is up.
+            let all = proved + 1 >= seat.live() && seat.recruit.in_vain();
+            if proved >= wanted || all || seat.set.items == 0 || now >= until {
                 self.quit(handle);
             } else {
                 self.env.timers.set_earlier(Timer::Seat(handle.index), until);

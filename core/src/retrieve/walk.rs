@@ -351,6 +351,10 @@ impl Node<'_> {
                 let at = (part & 0x7f) as u8;
                 if gone {
                     self.walk_contact_gone(op, at, &from);
+                    // Who is gone was asked in vain, and is not counted: else a crowd of dead hosts would end the walk.
+                    if let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()) {
+                        walk.hosts = walk.hosts.saturating_sub(1);
+                    }
                 }
                 self.walk_unmark(op, at);
             }
