@@ -54,11 +54,12 @@ fn s13_objects() {
     let group = GroupId(counting(0x10));
     let mut buf = [0; 1142];
     let mut writer = Writer::new(&mut buf);
-    assert!(writer.value(&Locate { key: zero, class: Class::Large, bytes: 4169, put: true }));
+    assert!(writer.value(&Locate { key: zero, class: Class::Large, bytes: 4169, put: true, group: Some(group) }));
     v.add("locate_request", writer.written());
     let here = Here { group, seat: 2, wanted: 3, room: true, holds: false, recruiting: true };
     let members = [(NodeId([1; 32]), Some(v6())), (NodeId([2; 32]), None)].into_iter().collect();
-    let located = Located { here: Some(here), members, hints: core::iter::once(hint()).collect() };
+    let hints = core::iter::once(hint()).collect();
+    let located = Located { here: Some(here), members, stranger: false, pointed: true, hints };
     let mut writer = Writer::new(&mut buf);
     assert!(writer.value(&located));
     v.add("locate_answer", writer.written());

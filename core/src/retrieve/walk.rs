@@ -11,7 +11,6 @@ use crate::id::{GroupId, Key, NodeId};
 use crate::node::Node;
 use crate::route::internal;
 use crate::table::{Handle, Index};
-use crate::time::Instant;
 use crate::wire::value;
 
 /// Milliseconds for which an answer to LOCATE is waited for. A dead contact costs a lookup no more than this.
@@ -44,11 +43,10 @@ pub(super) struct Walk {
     spent: u16,
     /// Answers that led nowhere in particular.
     misses: u16,
-    /// When a contact was last asked.
-    asked_at: Instant,
-    /// For a get: a group that is said to hold the item, to be asked next.
-    pointed: Option<GroupId>,
-    /// For a put: the best group with room so far, and its score.
+    /// When a contact was last asked: milliseconds since the node's start.
+    asked_ms: u32,
+    /// For a put: the best group with room so far, and its score. For a get: a group that is said to hold the item, to be
+    /// asked next.
     best: Option<(GroupId, u64)>,
 }
 
@@ -80,24 +78,12 @@ pub(super) enum Found {
 impl Node<'_> {
     /// Begins a walk for one item. The scratch buffer is the walk's until it ends. `but`: a group that is not wanted.
     pub(super) fn walk_begin(&mut self, op: Handle, key: Key, class: Class, bytes: u32, but: Option<GroupId>) {
+        let asked_ms = self.now_ms();
         let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
         let put = matches!(entry.work, Work::Put(_));
         entry.serial = (entry.serial + 1) % 0x7f;
-        let asked_at = self.env.now;
-        let walk = Walk {
-            key,
-            class,
-            bytes,
-            put,
-            asked: 0,
-            flying: 0,
-            hosts: 0,
-            spent: 0,
-            misses: 0,
-            asked_at,
-            pointed: None,
-            best: None,
-        };
+        let walk =
+            Walk { key, class, bytes, put, asked: 0, flying: 0, hosts: 0, spent: 0, misses: 0, asked_ms, best: None };
         entry.walk = Some(walk);
         self.env.counters.lookups += 1;
         if let Some(group) = but {
@@ -162,7 +148,7 @@ impl Node<'_> {
             if walk.flying > 0 {
                 return None;
             }
-            let found = walk.best.map_or(Found::Nothing, |(group, _)| Found::Group(group));
+            let found = walk.best.filter(|_| walk.put).map_or(Found::Nothing, |(group, _)| Found::Group(group));
             entry.walk = None;
             return Some(found);
         }
@@ -200,7 +186,8 @@ impl Node<'_> {
 
     /// Takes the group that a pointer names.
     fn walk_pointed(&mut self, op: Handle) -> Option<GroupId> {
-        self.retrieve.ops.get_mut(op)?.walk.as_mut()?.pointed.take()
+        let walk = self.retrieve.ops.get_mut(op)?.walk.as_mut()?;
+        if walk.put { None } else { walk.best.take().map(|(group, _)| group) }
     }
 
     /// Asks a member of a group; false when there is none that can be asked.
@@ -216,7 +203,7 @@ impl Node<'_> {
     /// Contacts that a walk may ask at once. Of a get, the first answer mostly ends it: so one is asked first, and one more for
     /// every second one that had nothing to say, and when there is no answer soon.
     fn walk_parallel(&self, walk: &Walk) -> u8 {
-        let late = self.env.now.ms_since(walk.asked_at) / HEDGE_MS;
+        let late = self.now_ms().saturating_sub(walk.asked_ms) / HEDGE_MS;
         let most = if walk.put { 1 } else { self.env.config.lookup_parallel };
         (1 + u32::from(walk.misses / 2) + late * u32::from(walk.flying)).min(most.into()) as u8
     }
@@ -255,12 +242,12 @@ impl Node<'_> {
         if self.ask(peer, internal::LOCATE, owner, LOCATE_MS, |writer| writer.value(&question)).is_none() {
             return false;
         }
-        let now = self.env.now;
+        let now_ms = self.now_ms();
         if let Some(entry) = self.retrieve.ops.get_mut(op) {
             if let Some(walk) = entry.walk.as_mut() {
                 walk.flying += 1;
                 walk.spent += 1;
-                walk.asked_at = now;
+                walk.asked_ms = now_ms;
             }
             if let Work::Get(get) = &mut entry.work {
                 get.asked += 1;
@@ -369,7 +356,7 @@ impl Node<'_> {
                 if let (Some(hint), Some(walk)) =
                     (pointed, self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()))
                 {
-                    walk.pointed = Some(hint.id);
+                    walk.best = Some((hint.id, 0));
                 }
                 if !put && located.here.is_some_and(|here| here.holds) {
                     self.get_located(op, &key, &from, &located);
