@@ -1,8 +1,13 @@
-//! What Butter's tests across crates share: a view of the repository, and the network lab.
+//! What Butter's tests across crates share: a view of the repository, the network lab, and the desktop node as users
+//! run it.
 //!
 //! Test binaries whose name starts with `lab` build networks from namespaces and need root;
 //! `cargo xtask lab` runs exactly those.
 
 #[cfg(target_os = "linux")]
 pub mod lab;
+#[cfg(unix)]
+pub mod node;
+#[cfg(unix)]
+pub mod process;
 pub mod repo;

@@ -19,7 +19,6 @@ mod capture;
 mod host;
 mod lan;
 mod namespace;
-mod process;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -28,10 +27,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use crate::process::Process;
 pub use capture::{Capture, Datagram, Frame};
 pub use host::Host;
 pub use lan::{Lan, Router};
-pub use process::Process;
 
 use namespace::Namespace;
 

@@ -1,4 +1,4 @@
-//! A program that runs on a host.
+//! A program that runs for a test, on a host of the lab or here.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -16,7 +16,12 @@ pub struct Process {
 }
 
 impl Process {
-    pub(super) fn start(mut command: Command, log: PathBuf) -> Process {
+    /// Starts a program, its standard output and standard error going to the file `log`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(mut command: Command, log: PathBuf) -> Process {
         let out = File::create(&log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
         let err = out.try_clone().unwrap_or_else(|e| panic!("{}: {e}", log.display()));
         let child =
