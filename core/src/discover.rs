@@ -91,6 +91,8 @@ pub(crate) struct Discover {
     heard: Option<Instant>,
     /// When somebody was last heard of by multicast or broadcast.
     sought: Option<Instant>,
+    /// When a Ping of ours by multicast or broadcast was last answered.
+    answered: Option<Instant>,
     later: [Option<Later>; LATER_MAX],
     joins: [Option<Join>; JOINS_MAX],
     locals: [Option<Local>; LOCALS_MAX],
@@ -110,6 +112,7 @@ impl Discover {
             began: Instant::ZERO,
             heard: None,
             sought: None,
+            answered: None,
             later: [None; LATER_MAX],
             joins: [None; JOINS_MAX],
             locals: [None; LOCALS_MAX],
@@ -193,11 +196,16 @@ impl Node<'_> {
         }
         if self.discover.widen <= now {
             self.discover.widen = Instant::NEVER;
-            if self.discover.sought.is_none_or(|sought| sought < self.discover.began) {
+            let began = self.discover.began;
+            if self.discover.sought.is_none_or(|sought| sought < began) {
                 // Even if somebody found us: that one may know no more than us.
                 self.discover.wide = true;
                 self.ping_links(Destination::Broadcast);
                 self.sweep_begin();
+            } else if self.discover.answered.is_none_or(|answered| answered < began) {
+                // Either all that are here know us, or multicast brings nothing and who sought us did so by broadcast:
+                // then others that only listened so far would never meet us.
+                self.ping_links(Destination::Broadcast);
             }
         }
         if let Some(sweep) = self.discover.sweep.as_mut().filter(|sweep| sweep.burst == 0 && sweep.next <= now) {
@@ -265,6 +273,7 @@ impl Node<'_> {
         let joined = self.discover.joins.iter().position(|join| join.is_some_and(|join| join.addr == from));
         if joined.is_none() && self.discover.swept.is_none_or(|swept| swept < self.discover.began) {
             self.discover.sought = Some(self.env.now);
+            self.discover.answered = Some(self.env.now);
         }
         if joined.is_none() && self.peers.len() >= MEET_MAX.min(self.env.limits.peers) {
             return;

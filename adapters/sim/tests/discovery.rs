@@ -60,11 +60,20 @@ fn two_hundred_and_fifty_at_once() {
 
 #[test]
 fn without_multicast_broadcast_finds() {
-    let crypto = FakeCrypto::new();
-    let mut world = world(&crypto, 1);
-    world.net().set_casts(SegmentId(0), false, true);
-    world.add_all(5, &Spec::default());
-    assert!(world.run_until(10_000, |world| world.up().all(|who| known(world, who) == 4)));
+    for seed in 0..10 {
+        let crypto = FakeCrypto::new();
+        let mut world = world(&crypto, seed);
+        world.net().set_casts(SegmentId(0), false, true);
+        for _ in 0..5 {
+            world.add(&Spec::default());
+            world.run_for(5);
+        }
+        assert!(world.run_until(10_000, |world| world.up().all(|who| known(world, who) == 4)));
+        // Those that only heard the first one's broadcast must meet each other, too.
+        let sessions =
+            |world: &World<'_>, who| world.node(who).map_or(0, |node| node.peers().filter(|p| p.1.up).count());
+        assert!(world.run_until(2_000, |world| world.up().all(|who| sessions(world, who) == 4)), "seed {seed}");
+    }
 }
 
 #[test]
