@@ -27,7 +27,7 @@ const PONG_DELAY_MS: u32 = 60;
 /// Hosts expected to answer a multicast Ping when all know each other.
 const ANSWERS: u32 = 8;
 /// Hosts that discovery dials: what it finds beyond those is only remembered.
-const MEET_MAX: usize = 8;
+pub(crate) const MEET_MAX: usize = 8;
 /// Addresses swept around an own one.
 const SWEEP_MAX: u32 = 256;
 /// Pings of a sweep sent at once, and milliseconds until the next ones.

@@ -66,7 +66,7 @@ fn without_multicast_broadcast_finds() {
         world.net().set_casts(SegmentId(0), false, true);
         for _ in 0..5 {
             world.add(&Spec::default());
-            world.run_for(5);
+            world.run_for(25 * seed);
         }
         assert!(world.run_until(10_000, |world| world.up().all(|who| known(world, who) == 4)));
         // Those that only heard the first one's broadcast must meet each other, too.

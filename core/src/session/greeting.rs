@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::{Held, Step, Stray, want};
 use crate::addr::{Addr, LinkId};
 use crate::crypto::TAG_LEN;
+use crate::discover::MEET_MAX;
+use crate::hosts::{HostInfo, Standing};
 use crate::id::NodeId;
 use crate::node::{Destination, Env, Node, Transmit};
 use crate::wire::{Facts, HostRecord, VIA_OVERHEAD, Writer};
@@ -153,8 +155,11 @@ impl Node<'_> {
             // Whoever knows nobody well wants to hear from all.
             let up = self.peers.iter().filter(|(_, peer)| peer.up).map(|(_, peer)| peer.id);
             let skip = skip.saturating_sub(KNOWN_MAX as u32) as usize;
+            // Whoever has few peers wants to meet those, too, that it only heard of.
+            let few = self.peers.up() < MEET_MAX;
+            let silent = |host: &HostInfo| !few || host.standing == Standing::Met;
             ping.known = up
-                .chain(self.hosts().filter(|host| !host.up).skip(skip).map(|host| host.id))
+                .chain(self.hosts().filter(|host| !host.up).skip(skip).filter(silent).map(|host| host.id))
                 .map(|id| short(&token, &id))
                 .take(KNOWN_MAX)
                 .collect();
