@@ -39,7 +39,7 @@ pub fn binary(build: Build) -> PathBuf {
     static DEBUG: OnceLock<PathBuf> = OnceLock::new();
     static RELEASE: OnceLock<PathBuf> = OnceLock::new();
     let (cell, profile) = match build {
-        Build::Debug => (&DEBUG, "dev"),
+        Build::Debug => (&DEBUG, "test"),
         Build::Release => (&RELEASE, "release"),
     };
     cell.get_or_init(|| {
