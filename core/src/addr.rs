@@ -58,8 +58,8 @@ pub struct Addr {
 /// The compact form on the wire: 8 to 10 bytes for IPv4.
 #[derive(Serialize, Deserialize)]
 enum WireAddr {
-    V4([u8; 4], u16, u16),
-    V6([u8; 16], u16, u16),
+    V4(#[serde(with = "crate::wire::bytes")] [u8; 4], u16, u16),
+    V6(#[serde(with = "crate::wire::bytes")] [u8; 16], u16, u16),
 }
 
 impl From<WireAddr> for Addr {

@@ -69,7 +69,7 @@ macro_rules! id32 {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-        pub struct $name(pub [u8; 32]);
+        pub struct $name(#[serde(with = "crate::wire::bytes")] pub [u8; 32]);
 
         impl $name {
             /// The text form's bytes: z-base-32, 52 ASCII characters.
@@ -123,7 +123,7 @@ id32! {
 /// A group's stable name: 16 random bytes drawn by its founder, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct GroupId(pub [u8; 16]);
+pub struct GroupId(#[serde(with = "crate::wire::bytes")] pub [u8; 16]);
 
 impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

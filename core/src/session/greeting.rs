@@ -60,7 +60,9 @@ mod kind {
 #[derive(Serialize, Deserialize)]
 struct Ping {
     id: NodeId,
+    #[serde(with = "crate::wire::bytes")]
     boot: [u8; 8],
+    #[serde(with = "crate::wire::bytes")]
     token: [u8; 8],
     seeking: bool,
     known: Vec<[u8; 3], KNOWN_MAX>,
@@ -69,9 +71,12 @@ struct Ping {
 #[derive(Serialize, Deserialize)]
 struct Pong {
     id: NodeId,
+    #[serde(with = "crate::wire::bytes")]
     boot: [u8; 8],
+    #[serde(with = "crate::wire::bytes")]
     token: [u8; 8],
     observed: Addr,
+    #[serde(with = "crate::wire::bytes")]
     cookie: [u8; 8],
     facts: Facts,
 }

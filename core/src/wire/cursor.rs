@@ -34,7 +34,7 @@ impl<'b> Writer<'b> {
 
     /// What was written.
     pub fn written(&self) -> &[u8] {
-        &self.buf[..self.len]
+        self.buf.get(..self.len).unwrap_or_default()
     }
 
     /// Appends one message, `length ‖ body` (PROTOCOL §2.5); false when it does not fit.

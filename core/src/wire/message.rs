@@ -123,12 +123,15 @@ pub struct GroupHint {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BeatGroup {
     /// First 4 bytes of the group's id.
+    #[serde(with = "crate::wire::bytes")]
     pub group: [u8; 4],
     /// First 4 bytes of the epoch: the hash of the membership as the sender knows it.
+    #[serde(with = "crate::wire::bytes")]
     pub epoch: [u8; 4],
     /// Items the sender holds.
     pub count: u32,
     /// XOR of the first 8 bytes of their keys.
+    #[serde(with = "crate::wire::bytes")]
     pub fingerprint: [u8; 8],
 }
 
@@ -253,11 +256,13 @@ pub enum Message<'a> {
     /// The sender is not in this group (any more).
     NotMember {
         /// First 4 bytes of the group's id.
+        #[serde(with = "crate::wire::bytes")]
         group: [u8; 4],
     },
     /// The sender looks for recruits for a cold group: the others need not.
     Acting {
         /// First 4 bytes of the group's id.
+        #[serde(with = "crate::wire::bytes")]
         group: [u8; 4],
     },
     /// A group that the sender is in, for those who are not.

@@ -1,5 +1,6 @@
 //! Bytes on the wire: packet layouts, messages, and the cursor that writes them (PROTOCOL §2).
 
+pub(crate) mod bytes;
 mod cursor;
 mod message;
 #[cfg(test)]
