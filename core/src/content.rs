@@ -214,17 +214,18 @@ impl<'m> Content<'m> {
         };
         let elsewhere = self.get(env, &info.key).map_or(0, |item| item.have);
         let items = self.items.items();
-        let hash_of = |at: u32| Index::mix(env.index_secret, &items[at as usize].key.0);
+        let hash_of = |at: u32| items.get(at as usize).map_or(0, |item| Index::mix(env.index_secret, &item.key.0));
         if !self.index.insert(Index::mix(env.index_secret, &info.key.0), at, hash_of) {
             return false;
         }
         if at == self.used {
             self.used += 1;
         } else {
-            self.free = items[at as usize].next;
+            self.free = items.get(at as usize).map_or(0, |item| item.next);
         }
         let items = self.items.items_mut();
-        items[at as usize] = Item {
+        let Some(place) = items.get_mut(at as usize) else { return false };
+        *place = Item {
             have: elsewhere,
             key: info.key,
             seat,
@@ -236,8 +237,8 @@ impl<'m> Content<'m> {
             kind: info.kind,
             blocks: info.blocks,
         };
-        if let Some(next) = set.first.checked_sub(1) {
-            items[next as usize].prev = at + 1;
+        if let Some(next) = set.first.checked_sub(1).and_then(|next| items.get_mut(next as usize)) {
+            next.prev = at + 1;
         }
         set.first = at + 1;
         set.items += 1;
@@ -272,18 +273,24 @@ impl<'m> Content<'m> {
     pub fn remove(&mut self, env: &Env<'_>, set: &mut ItemSet, key: &Key, seat: Handle) -> bool {
         let Some(at) = self.find(env, key, |item| item.seat == seat) else { return false };
         let items = self.items.items();
-        let hash_of = |at: u32| Index::mix(env.index_secret, &items[at as usize].key.0);
+        let Some(item) = items.get(at as usize).copied() else { return false };
+        let hash_of = |at: u32| items.get(at as usize).map_or(0, |item| Index::mix(env.index_secret, &item.key.0));
         self.index.remove(hash_of(at), at, hash_of);
-        let item = items[at as usize];
         let items = self.items.items_mut();
         match item.prev.checked_sub(1) {
-            Some(prev) => items[prev as usize].next = item.next,
+            Some(prev) => {
+                if let Some(prev) = items.get_mut(prev as usize) {
+                    prev.next = item.next;
+                }
+            }
             None => set.first = item.next,
         }
-        if let Some(next) = item.next.checked_sub(1) {
-            items[next as usize].prev = item.prev;
+        if let Some(next) = item.next.checked_sub(1).and_then(|next| items.get_mut(next as usize)) {
+            next.prev = item.prev;
         }
-        items[at as usize] = Item { next: self.free, ..Item::EMPTY };
+        if let Some(place) = items.get_mut(at as usize) {
+            *place = Item { next: self.free, ..Item::EMPTY };
+        }
         self.free = at + 1;
         self.len -= 1;
         set.items -= 1;

@@ -56,11 +56,23 @@ impl Node<'_> {
     ) -> Option<Handle> {
         let mut scratch = [0; FRAGMENT];
         let mut writer = Writer::new(&mut scratch);
-        if self.exchange.calls.is_full() || !write(&mut writer) {
+        let written = write(&mut writer);
+        self.ask_written(to, route, owner, deadline_ms, written.then_some(writer.written()))
+    }
+
+    fn ask_written(
+        &mut self,
+        to: PeerId,
+        route: RouteId,
+        owner: Owner,
+        deadline_ms: u32,
+        written: Option<&[u8]>,
+    ) -> Option<Handle> {
+        let Some(written) = written.filter(|_| !self.exchange.calls.is_full()) else {
             self.env.counters.calls_refused += 1;
             return None;
-        }
-        let body = match writer.written() {
+        };
+        let body = match written {
             [] => None,
             bytes => Some(self.exchange_buffer_from(bytes)?),
         };

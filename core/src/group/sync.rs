@@ -250,8 +250,9 @@ impl Node<'_> {
                 };
                 if self.item_begin(handle, &info).is_ok()
                     && let Some(seat) = self.groups.seats.get_mut(handle)
+                    && let Some(place) = seat.sync.pulls.get_mut(i)
                 {
-                    seat.sync.pulls[i] = Some(Pull { info, wait: Wait::Room, list: None });
+                    *place = Some(Pull { info, wait: Wait::Room, list: None });
                 }
             }
             if let Some(seat) = self.groups.seats.get_mut(handle) {
@@ -298,7 +299,7 @@ impl Node<'_> {
     /// A pull is through, or cannot go on.
     fn pull_end(&mut self, handle: Handle, i: usize) {
         let Some(seat) = self.groups.seats.get_mut(handle) else { return };
-        if let Some(list) = seat.sync.pulls[i].take().and_then(|pull| pull.list) {
+        if let Some(list) = seat.sync.pulls.get_mut(i).and_then(|pull| pull.take()?.list) {
             self.env.buffers.free(list);
         }
         self.sync_go_on(handle);

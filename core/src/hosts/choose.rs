@@ -1,5 +1,7 @@
 //! Choosing among known hosts: whom to recruit, whom to ask first, whom to tell of.
 
+use core::num::NonZeroU32;
+
 use heapless::Vec;
 
 use super::{Host, Hosts, Standing, bits, seconds};
@@ -51,14 +53,14 @@ impl Hosts<'_> {
         mut wanted: impl FnMut(&Host) -> bool,
     ) -> Vec<Handle, N> {
         let used = u32::from(self.hosts.used());
-        let parts = (n.min(N) as u32).min(used);
         let mut picked = Vec::new();
-        let turn = rng.below(parts);
-        for part in (0..parts).map(|part| (part + turn) % parts) {
+        let Some(parts) = NonZeroU32::new((n.min(N) as u32).min(used)) else { return picked };
+        let turn = rng.below(parts.get());
+        for part in (0..parts.get()).map(|part| around(turn + part, parts.get())) {
             let (from, to) = (part * used / parts, (part + 1) * used / parts);
             let start = rng.below(to - from);
             let found = (0..to - from)
-                .filter_map(|i| self.hosts.handle_at((from + (start + i) % (to - from)) as u16))
+                .filter_map(|i| self.hosts.handle_at((from + around(start + i, to - from)) as u16))
                 .find(|handle| self.hosts.get(*handle).is_some_and(&mut wanted));
             if let Some(handle) = found {
                 let _ = picked.push(handle);
@@ -122,10 +124,11 @@ impl Hosts<'_> {
                     - SAME_PLACE * same_place
             };
             let Some(best) = (0..candidates.len()).max_by_key(|i| candidates.get(*i).map(score)) else { break };
-            let (host, _) = candidates.swap_remove(best);
+            let Some(last) = candidates.pop() else { break };
+            let (host, _) = candidates.get_mut(best).map_or(last, |place| core::mem::replace(place, last));
             let _ = chosen.push(host);
         }
-        chosen.iter().map(|host| host.id).collect()
+        ids(chosen.into_iter())
     }
 
     /// Up to `n` (at most 8) hosts that know much, believed alive: the first to ask. Looks at 64 hosts, chosen at random
@@ -139,8 +142,22 @@ impl Hosts<'_> {
             self.hosts.get(*handle).map(|host| ability(host) + alive(host, now_s))
         };
         let sorted = in_order(sampled, |handle| core::cmp::Reverse(score(handle)));
-        sorted.take(n.min(8)).filter_map(|handle| self.hosts.get(handle)).map(|host| host.id).collect()
+        ids(sorted.take(n.min(8)).filter_map(|handle| self.hosts.get(handle)))
     }
+}
+
+/// The names of up to 8 hosts.
+fn ids<'a>(hosts: impl Iterator<Item = &'a Host>) -> Vec<NodeId, 8> {
+    let mut ids = Vec::new();
+    for host in hosts {
+        let _ = ids.push(host.id);
+    }
+    ids
+}
+
+/// A place below `2 n` on a ring of `n`.
+pub(super) fn around(at: u32, n: u32) -> u32 {
+    if at < n { at } else { at - n }
 }
 
 /// Handles in the order of their keys, smallest first; of equals the lower one. Each step looks at all of them: of a

@@ -73,8 +73,9 @@ impl Census {
     /// The class of these facts: a bit is set where value × hosts > sum, that is, strictly above the mean.
     pub fn class_of(&self, facts: &Facts) -> HostClass {
         let living = self.living() as u64;
-        let above = |(i, value): (usize, u32)| u8::from(u64::from(value) * living > u64::from(self.sums[i])) << i;
-        HostClass(values(facts).into_iter().enumerate().map(above).fold(0, |class, bit| class | bit))
+        let above = |(value, sum): (u32, &u32)| u8::from(u64::from(value) * living > u64::from(*sum));
+        let bits = values(facts).into_iter().zip(&self.sums).map(above);
+        HostClass(bits.enumerate().fold(0, |class, (i, bit)| class | bit << i))
     }
 
     /// The most crowded class of a standing, the first of several.

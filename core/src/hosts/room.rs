@@ -1,5 +1,6 @@
 //! Who is taken and who makes room (PROTOCOL §4.2 to §4.4).
 
+use super::choose::around;
 use super::class::HostClass;
 use super::{Host, Hosts, Standing, Turn};
 use crate::addr::Addr;
@@ -107,7 +108,7 @@ impl Hosts<'_> {
         let used = u32::from(self.hosts.used());
         let start = turn.rng.below(used);
         (0..used)
-            .filter_map(|i| self.hosts.handle_at(((start + i) % used) as u16))
+            .filter_map(|i| self.hosts.handle_at(around(start + i, used) as u16))
             .filter_map(|handle| self.hosts.get(handle).map(|host| (handle, host)))
             .filter(|(_, host)| host.standing == standing && host.class == class)
             .take(CANDIDATES)

@@ -227,9 +227,12 @@ impl<'m> Buffers<'m> {
         let len = self.bytes(from).len().min(self.bytes(to).len());
         for at in (0..len).step_by(chunk.len()) {
             let end = (at + chunk.len()).min(len);
-            let part = &mut chunk[..end - at];
-            part.copy_from_slice(&self.bytes(from)[at..end]);
-            self.bytes_mut(to)[at..end].copy_from_slice(part);
+            if let (Some(part), Some(read)) = (chunk.get_mut(..end - at), self.bytes(from).get(at..end)) {
+                part.copy_from_slice(read);
+                if let Some(write) = self.bytes_mut(to).get_mut(at..end) {
+                    write.copy_from_slice(part);
+                }
+            }
         }
     }
 

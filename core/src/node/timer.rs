@@ -85,16 +85,15 @@ impl<'m> TimerSet<'m> {
 
     fn timer(&self, id: TimerId) -> Timer {
         let Some(i) = id.0.checked_sub(SINGLES) else {
-            let singles = [
-                Timer::Discover,
-                Timer::Exchange,
-                Timer::Refresh,
-                Timer::Cookies,
-                Timer::Beat,
-                Timer::Upkeep,
-                Timer::Point,
-            ];
-            return singles[id.0 as usize];
+            return match id.0 {
+                0 => Timer::Discover,
+                1 => Timer::Exchange,
+                2 => Timer::Refresh,
+                3 => Timer::Cookies,
+                4 => Timer::Beat,
+                5 => Timer::Upkeep,
+                _ => Timer::Point,
+            };
         };
         let Some(c) = i.checked_sub(self.peers) else { return Timer::Peer(i) };
         let Some(s) = c.checked_sub(self.calls) else { return Timer::Call(c) };

@@ -111,7 +111,7 @@ impl Layout {
     pub fn span(&self, level: u8, extent: u32) -> u64 {
         let whole = child_bytes(level + 1);
         let at = u64::from(extent) * EXTENT_BYTES;
-        (at + EXTENT_BYTES).min(self.length).saturating_sub(at - at % whole)
+        (at + EXTENT_BYTES).min(self.length).saturating_sub(at - at % whole.max(1))
     }
 
     /// Entries of the fullest tree of this level.

@@ -97,7 +97,9 @@ impl Node<'_> {
             && let Some(walk) = &entry.walk
         {
             let tags = self.env.buffers.bytes(&entry.scratch).as_chunks::<4>().0;
-            asked.tags.extend(tags.iter().take(usize::from(walk.asked)).copied());
+            for tag in tags.iter().take(usize::from(walk.asked)) {
+                let _ = asked.tags.push(*tag);
+            }
         }
         asked
     }

@@ -137,8 +137,8 @@ impl<'m> Peers<'m> {
             let peers = &self.peers;
             self.sessions.remove(old, code, |code| local_of(peers, code));
         }
-        if let Some(peer) = self.peers.get_mut(handle) {
-            peer.locals[which] = local;
+        if let Some(place) = self.peers.get_mut(handle).and_then(|peer| peer.locals.get_mut(which)) {
+            *place = local;
         }
         if local != 0 {
             let peers = &self.peers;

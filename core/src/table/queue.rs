@@ -60,7 +60,8 @@ impl<'m, T> Pool<'m, T> {
 
     /// Appends to a queue; false when no node is free, and then nothing has changed.
     pub fn push(&mut self, queue: &mut Queue, value: T) -> bool {
-        let at = if self.free != NONE {
+        let recycled = self.free != NONE;
+        let at = if recycled {
             self.free
         } else {
             if self.used as usize >= self.nodes.items().len() {
@@ -73,10 +74,11 @@ impl<'m, T> Pool<'m, T> {
             self.used - 1
         };
         let nodes = self.nodes.items_mut();
-        if at == self.free {
-            self.free = nodes[at as usize].next;
+        let Some(node) = nodes.get_mut(at as usize) else { return false };
+        if recycled {
+            self.free = node.next;
         }
-        nodes[at as usize] = Node { next: NONE, value: Some(value) };
+        *node = Node { next: NONE, value: Some(value) };
         match nodes.get_mut(queue.tail as usize) {
             Some(tail) if !queue.is_empty() => tail.next = at,
             _ => queue.head = at,
@@ -158,6 +160,9 @@ impl<'m, T: Copy> Fifo<'m, T> {
 
     /// Appends; false when the ring is full.
     pub fn push(&mut self, value: T) -> bool {
+        if self.len >= self.store.limit() {
+            return false;
+        }
         if self.len == self.store.items().len() {
             // Straighten before growing: entries must be in one piece up to the old end.
             self.store.items_mut().rotate_left(self.head);
@@ -166,9 +171,9 @@ impl<'m, T: Copy> Fifo<'m, T> {
                 return false;
             }
         }
-        let n = self.store.items().len();
-        let at = (self.head + self.len) % n;
-        self.store.items_mut()[at] = Some(value);
+        let (at, n) = (self.head + self.len, self.store.items().len());
+        let Some(place) = self.store.items_mut().get_mut(if at < n { at } else { at - n }) else { return false };
+        *place = Some(value);
         self.len += 1;
         true
     }
@@ -178,9 +183,8 @@ impl<'m, T: Copy> Fifo<'m, T> {
         if self.len == 0 {
             return None;
         }
-        let n = self.store.items().len();
-        let value = self.store.items_mut()[self.head].take();
-        self.head = (self.head + 1) % n;
+        let value = self.store.items_mut().get_mut(self.head)?.take();
+        self.head = if self.head + 1 < self.store.items().len() { self.head + 1 } else { 0 };
         self.len -= 1;
         value
     }

@@ -56,16 +56,18 @@ impl<'m> Timers<'m> {
             }
         }
         let cells = self.cells.items_mut();
-        let i = id.0 as usize;
-        cells[i].at = at;
-        if cells[i].place == 0 {
-            cells[self.len].heap = id.0;
-            cells[i].place = self.len as u16 + 1;
+        let Some(cell) = cells.get_mut(id.0 as usize) else { return };
+        cell.at = at;
+        let mut place = cell.place;
+        if place == 0 {
             self.len += 1;
+            place = self.len as u16;
+            cell.place = place;
+            if let Some(last) = cells.get_mut(self.len - 1) {
+                last.heap = id.0;
+            }
         }
-        let place = cells[i].place as usize - 1;
-        let place = self.up(place);
-        self.down(place);
+        self.settle(place as usize - 1);
     }
 
     /// Sets a timer unless it is already due earlier.
@@ -77,22 +79,15 @@ impl<'m> Timers<'m> {
 
     /// Unsets a timer.
     pub fn clear(&mut self, id: TimerId) {
-        let Some(place) = self.cells.items().get(id.0 as usize).map(|cell| cell.place as usize) else {
-            return;
-        };
-        if place == 0 {
-            return;
-        }
-        self.len -= 1;
         let cells = self.cells.items_mut();
-        cells[id.0 as usize].place = 0;
-        cells[id.0 as usize].at = Instant::NEVER;
-        let last = cells[self.len].heap;
-        if place - 1 < self.len {
-            cells[place - 1].heap = last;
-            cells[last as usize].place = place as u16;
-            let place = self.up(place - 1);
-            self.down(place);
+        let Some(cell) = cells.get_mut(id.0 as usize).filter(|cell| cell.place != 0) else { return };
+        let place = cell.place as usize - 1;
+        (cell.place, cell.at) = (0, Instant::NEVER);
+        self.len -= 1;
+        if place < self.len {
+            let last = cells.get(self.len).map_or(0, |cell| cell.heap);
+            Self::put(cells, place, last);
+            self.settle(place);
         }
     }
 
@@ -106,45 +101,53 @@ impl<'m> Timers<'m> {
         Some(id)
     }
 
-    fn before(cells: &[TimerCell], a: usize, b: usize) -> bool {
-        let (a, b) = (cells[a].heap, cells[b].heap);
-        (cells[a as usize].at, a) < (cells[b as usize].at, b)
+    /// When the timer at a place of the heap is due, and its number.
+    fn key(cells: &[TimerCell], place: usize) -> (Instant, u16) {
+        let id = cells.get(place).map_or(0, |cell| cell.heap);
+        (cells.get(id as usize).map_or(Instant::NEVER, |cell| cell.at), id)
     }
 
-    fn swap(cells: &mut [TimerCell], a: usize, b: usize) {
-        let (id_a, id_b) = (cells[a].heap, cells[b].heap);
-        cells[a].heap = id_b;
-        cells[b].heap = id_a;
-        cells[id_b as usize].place = a as u16 + 1;
-        cells[id_a as usize].place = b as u16 + 1;
+    /// Puts a timer at a place of the heap.
+    fn put(cells: &mut [TimerCell], place: usize, id: u16) {
+        if let Some(cell) = cells.get_mut(place) {
+            cell.heap = id;
+        }
+        if let Some(cell) = cells.get_mut(id as usize) {
+            cell.place = place as u16 + 1;
+        }
     }
 
-    fn up(&mut self, mut at: usize) -> usize {
+    /// Moves the timer at a place to where it belongs.
+    fn settle(&mut self, mut at: usize) {
         let cells = self.cells.items_mut();
-        while at > 0 && Self::before(cells, at, (at - 1) / 2) {
-            Self::swap(cells, at, (at - 1) / 2);
+        let own = Self::key(cells, at);
+        while at > 0 {
+            let parent = Self::key(cells, (at - 1) / 2);
+            if own > parent {
+                break;
+            }
+            Self::put(cells, at, parent.1);
             at = (at - 1) / 2;
         }
-        at
-    }
-
-    fn down(&mut self, mut at: usize) {
-        let len = self.len;
-        let cells = self.cells.items_mut();
         loop {
             let mut child = 2 * at + 1;
-            if child >= len {
-                return;
+            if child >= self.len {
+                break;
             }
-            if child + 1 < len && Self::before(cells, child + 1, child) {
-                child += 1;
+            let mut first = Self::key(cells, child);
+            if child + 1 < self.len {
+                let other = Self::key(cells, child + 1);
+                if other < first {
+                    (child, first) = (child + 1, other);
+                }
             }
-            if !Self::before(cells, child, at) {
-                return;
+            if own < first {
+                break;
             }
-            Self::swap(cells, at, child);
+            Self::put(cells, at, first.1);
             at = child;
         }
+        Self::put(cells, at, own.1);
     }
 }
 
