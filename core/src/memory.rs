@@ -52,7 +52,7 @@ impl Limits {
         hosts: 16,
         peers: 12,
         handshakes: 2,
-        outbox: 24,
+        outbox: 16,
         strays: 4,
         relays: 0,
         calls: 6,
@@ -61,8 +61,8 @@ impl Limits {
         large_buffers: 2,
         large_bytes: crate::node::LARGE_MIN,
         seats: 1,
-        known: 12,
-        items: 32,
+        known: 8,
+        items: 24,
         pointers: 32,
         operations: 2,
         jobs: 4,
@@ -94,6 +94,11 @@ impl Limits {
 
 const fn index_cells(entries: usize) -> usize {
     entries + entries / 2 + 2
+}
+
+/// `usize::min`, which no constant can call.
+const fn least(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
 }
 
 macro_rules! memory {
@@ -140,6 +145,14 @@ macro_rules! memory {
                 ].into_iter()
             }
 
+            /// Bytes of one table when it is full.
+            #[doc(hidden)]
+            pub const fn bytes_of(&self, table: Table) -> usize {
+                match table {
+                    $(Table::$name => size_of::<$ty>() * { let $limits = self; $len },)*
+                }
+            }
+
             #[doc(hidden)]
             pub const fn len_of(&self, table: Table) -> usize {
                 match table {
@@ -174,7 +187,7 @@ memory! {
     small_chunks: Chunk, l => l.small_buffers;
     large_chunks: Chunk, l => l.large_buffers;
     seats: Slot<group::Seat>, l => l.seats;
-    partners: Slot<group::Partner>, l => l.peers;
+    partners: Slot<group::Partner>, l => least(l.peers, 8 * l.seats);
     known: Slot<group::Known>, l => l.known;
     known_index: u32, l => index_cells(l.known);
     items: content::Item, l => l.items;

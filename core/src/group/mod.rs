@@ -130,7 +130,9 @@ pub(crate) struct Groups<'m> {
     plan: [u8; SIZES],
     /// Seats promised to groups that have not admitted us yet.
     promises: Vec<seats::Promise, 4>,
-    founding: [Option<seats::Founding>; SIZES],
+    /// When a group of each size is to be founded, and for whom.
+    founding: [Option<Instant>; SIZES],
+    founders: Vec<seats::Founder, 24>,
     /// Whom others asked us to probe: the asker, and who is probed.
     asked: Vec<(PeerId, NodeId, Instant), 4>,
     /// When the beat timer was to fire: tells how late we are ourselves.
@@ -176,7 +178,8 @@ impl<'m> Groups<'m> {
             index: Index::new(index),
             plan: [0; SIZES],
             promises: Vec::new(),
-            founding: Default::default(),
+            founding: [None; SIZES],
+            founders: Vec::new(),
             asked: Vec::new(),
             beat_at: Instant::NEVER,
             expiry_at: 0,

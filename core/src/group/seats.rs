@@ -31,11 +31,11 @@ pub(crate) struct Promise {
     pub until: Instant,
 }
 
-/// A founding that waits, and the puts that wait for it.
-#[derive(Debug)]
-pub(crate) struct Founding {
-    at: Instant,
-    waiting: Vec<OpOwner, 16>,
+/// A put that waits for a founding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Founder {
+    size: u8,
+    op: OpOwner,
 }
 
 /// Whether a group has as many live members as wanted.
@@ -173,30 +173,37 @@ impl Node<'_> {
     pub(crate) fn found(&mut self, seat: u8, op: OpOwner) {
         let wait = self.env.rng.below(FOUNDING_WAIT_MS);
         let at = self.env.now.plus_ms(if self.groups.len() == 0 && self.hosts.len() == 0 { 0 } else { wait });
-        let Some(slot) = self.groups.founding.get_mut(seat as usize) else {
+        let Some(due) = self.groups.founding.get_mut(seat as usize) else {
             return self.op_founded(op, None);
         };
-        let founding = slot.get_or_insert(Founding { at, waiting: Vec::new() });
-        if founding.waiting.push(op).is_err() {
-            self.op_founded(op, None);
-        } else {
-            let at = founding.at;
-            self.env.timers.set_earlier(Timer::Upkeep, at);
+        if self.groups.founders.push(Founder { size: seat, op }).is_err() {
+            return self.op_founded(op, None);
+        }
+        let at = *due.get_or_insert(at);
+        self.env.timers.set_earlier(Timer::Upkeep, at);
+    }
+
+    /// Tells the puts that wait for a group of this size.
+    fn founding_ended(&mut self, size: u8, group: Option<GroupId>) {
+        // Taken out first: who is told may wait again.
+        let founders = self.groups.founders.clone();
+        self.groups.founders.retain(|founder| founder.size != size);
+        for founder in founders.iter().filter(|founder| founder.size == size) {
+            self.op_founded(founder.op, group);
         }
     }
 
     fn founding_due(&mut self, size: u8) {
         let now = self.env.now;
-        let due = self.groups.founding[size as usize].take_if(|founding| founding.at <= now);
-        let Some(founding) = due else { return };
+        let Some(due) = self.groups.founding.get_mut(size as usize) else { return };
+        if due.take_if(|at| *at <= now).is_none() {
+            return;
+        }
         // Somebody else may have founded one meanwhile.
         let other = self.groups.with_room(size);
         let group = other.or_else(|| self.may_found(size).then(|| self.found_now(size)).flatten());
         if group.is_some() {
-            for op in founding.waiting {
-                self.op_founded(op, group);
-            }
-            return;
+            return self.founding_ended(size, group);
         }
         // We have no seat for it: ask a host that has one.
         let room = log2(seat_blocks(size).into());
@@ -206,15 +213,16 @@ impl Node<'_> {
         let able = willing.iter().find(|id| hosts.get(env, id).is_some_and(|host| host.facts.free >= room)).copied();
         let mut asked = false;
         if let Some(peer) = able.and_then(|id| self.dial(&id, None)) {
-            for op in &founding.waiting {
-                let owner = crate::exchange::Owner::Op(*op);
+            for founder in self.groups.founders.clone().iter().filter(|founder| founder.size == size) {
+                let owner = crate::exchange::Owner::Op(founder.op);
                 asked |= self.ask(peer, crate::route::internal::FOUND, owner, 5_000, |w| w.value(&size)).is_some();
             }
         }
-        if !asked {
-            for op in founding.waiting {
-                self.op_founded(op, None);
-            }
+        if asked {
+            // Their answers tell them.
+            self.groups.founders.retain(|founder| founder.size != size);
+        } else {
+            self.founding_ended(size, None);
         }
     }
 
@@ -468,7 +476,7 @@ impl Node<'_> {
         self.groups.promises.retain(|p| p.until > now);
         // An expired item may be followed by many more: then look again soon.
         let at = now.plus_ms(if expired.is_some() { UPKEEP_MS / 500 } else { UPKEEP_MS });
-        let founding = self.groups.founding.iter().flatten().map(|f| f.at).min();
+        let founding = self.groups.founding.iter().flatten().min().copied();
         self.env.timers.set(Timer::Upkeep, founding.map_or(at, |f| f.min(at)));
     }
 }
