@@ -147,8 +147,9 @@ impl Active {
         self.got.count_ones() == u32::from(self.blocks)
     }
 
-    fn class(&self) -> Class {
-        if self.level == Some(0) { Class::Large } else { Class::Small }
+    /// Of a root nobody knows yet: it may be a block, an extent or a tree.
+    fn class(&self) -> Option<Class> {
+        self.level.map(|level| if level == 0 { Class::Large } else { Class::Small })
     }
 }
 

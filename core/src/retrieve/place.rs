@@ -73,7 +73,7 @@ impl Node<'_> {
         put.asked = 0;
         put.refused = refused;
         let (key, class, bytes) = (put.item.key, put.class(), put.item.bytes);
-        self.walk_begin(op, key, class, bytes, refused);
+        self.walk_begin(op, key, Some(class), bytes, refused);
     }
 
     pub(super) fn put_place(&mut self, op: Handle) -> bool {

@@ -37,6 +37,8 @@ pub(super) struct Walk {
     pub bytes: u32,
     /// For a put: a group with room is wanted. For a get: a holder.
     put: bool,
+    /// The class is a guess: groups of both are asked in turn.
+    either: bool,
     asked: u8,
     flying: u8,
     hosts: u8,
@@ -76,14 +78,28 @@ pub(super) enum Found {
 }
 
 impl Node<'_> {
-    /// Begins a walk for one item. The scratch buffer is the walk's until it ends. `but`: a group that is not wanted.
-    pub(super) fn walk_begin(&mut self, op: Handle, key: Key, class: Class, bytes: u32, but: Option<GroupId>) {
+    /// Begins a walk for one item. The scratch buffer is the walk's until it ends. `class`: `None` when
+    /// it is not known. `but`: a group that is not wanted.
+    pub(super) fn walk_begin(&mut self, op: Handle, key: Key, class: Option<Class>, bytes: u32, but: Option<GroupId>) {
+        let (either, class) = (class.is_none(), class.unwrap_or(Class::Small));
         let asked_ms = self.now_ms();
         let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
         let put = matches!(entry.work, Work::Put(_));
         entry.serial = (entry.serial + 1) % 0x7f;
-        let walk =
-            Walk { key, class, bytes, put, asked: 0, flying: 0, hosts: 0, spent: 0, misses: 0, asked_ms, best: None };
+        let walk = Walk {
+            key,
+            class,
+            bytes,
+            put,
+            either,
+            asked: 0,
+            flying: 0,
+            hosts: 0,
+            spent: 0,
+            misses: 0,
+            asked_ms,
+            best: None,
+        };
         entry.walk = Some(walk);
         self.env.counters.lookups += 1;
         if let Some(group) = but {
@@ -158,7 +174,10 @@ impl Node<'_> {
 
     /// Asks a member of the best-ranked group not asked yet. A group of ours with room needs no call.
     fn walk_ask_group(&mut self, op: Handle) -> bool {
-        let Some(walk) = self.retrieve.ops.get(op).and_then(|op| op.walk.as_ref()) else { return false };
+        let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()) else { return false };
+        if walk.either {
+            walk.class = if walk.spent % 2 == 0 { Class::Small } else { Class::Large };
+        }
         let (put, key, class, bytes) = (walk.put, walk.key, walk.class, walk.bytes);
         let asked = self.walk_all_asked(op);
         if let Some(group) = self.walk_pointed(op).filter(|group| !asked.holds(&group.0))
