@@ -174,9 +174,10 @@ fn n1_any_method_at_any_time_in_any_order() {
                 world.run_ms(rng.below(500));
             }
         }
-        // Whatever was done to them: once their links are up, they are linked.
+        // Whatever was done to them: once their link is up, and no other, they are linked.
         let now = world.now;
         for member in &mut world.members {
+            (1..6).for_each(|other| member.node.handle_link(now, LinkId(other), LinkState::Down));
             member.node.handle_link(now, LINK, LinkState::Up { mtu: 1400 });
         }
         world.run_ms(30_000);

@@ -6,9 +6,13 @@ use super::{
 };
 use crate::id::{NodeId, RouteId};
 use crate::node::{BufferId, CallId, Event, Node, PeerId, Timer, Wrote};
+use crate::route::internal;
 use crate::table::Handle;
 use crate::time::Instant;
 use crate::wire::{Message, Writer};
+
+/// Microseconds until a busy node is asked again, times the tries so far.
+const BUSY_US: u64 = 50_000;
 
 /// A call of ours.
 #[derive(Debug)]
@@ -298,6 +302,9 @@ impl Node<'_> {
             let rtt = self.env.now.since(sent);
             self.rtt_sample(peer, rtt);
         }
+        if status == Status::Busy && self.busy_again(handle) {
+            return true;
+        }
         if status != Status::Ok {
             self.end_call(handle, Err(Failure::Refused(status)));
             return true;
@@ -326,6 +333,18 @@ impl Node<'_> {
         call.asks = 0;
         call.pending = 0; // It has the request.
         call.retry = self.env.now.plus_us(wait);
+        self.arm_call(handle);
+        true
+    }
+
+    /// A small node is soon busy, and soon not: a lookup must not take that for ignorance, and asks again.
+    fn busy_again(&mut self, handle: Handle) -> bool {
+        let (now, tries_max) = (self.env.now, self.env.config.call_tries);
+        let Some(call) = self.exchange.calls.get_mut(handle) else { return false };
+        if call.route != internal::LOCATE || call.tries >= tries_max {
+            return false;
+        }
+        call.retry = now.plus_us(BUSY_US * u64::from(call.tries));
         self.arm_call(handle);
         true
     }

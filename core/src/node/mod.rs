@@ -242,6 +242,11 @@ impl<'m> Node<'m> {
         &self.env.counters
     }
 
+    /// Buffers in use, small and large: none for long when nothing is under way.
+    pub fn buffers_in_use(&self) -> (usize, usize) {
+        self.env.buffers.in_use()
+    }
+
     /// The limits this node runs with.
     pub fn limits(&self) -> &Limits {
         &self.env.limits

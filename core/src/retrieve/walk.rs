@@ -131,6 +131,11 @@ impl Node<'_> {
         Some(at as u8)
     }
 
+    fn walk_tag(&self, op: Handle, at: u8) -> Option<[u8; 4]> {
+        let scratch = &self.retrieve.ops.get(op)?.scratch;
+        self.env.buffers.bytes(scratch).as_chunks::<4>().0.get(usize::from(at)).copied()
+    }
+
     fn walk_unmark(&mut self, op: Handle, at: u8) {
         let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
         let at = 4 * usize::from(at);
@@ -355,16 +360,18 @@ impl Node<'_> {
         let (put, key, class) = (walk.put, walk.key, walk.class);
         match located {
             None => {
-                // Another contact of that group may be asked.
                 let at = (part & 0x7f) as u8;
                 if gone {
                     self.walk_contact_gone(op, at, &from);
-                    // Who is gone was asked in vain, and is not counted: else a crowd of dead hosts would end the walk.
-                    if let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()) {
-                        walk.hosts = walk.hosts.saturating_sub(1);
-                    }
                 }
-                self.walk_unmark(op, at);
+                let tag = Asked::tag(self.env.index_secret, &from.0);
+                if self.walk_tag(op, at) != Some(tag) {
+                    // Another contact of that group may be asked.
+                    self.walk_unmark(op, at);
+                } else if let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()) {
+                    // A host was asked in vain, and is not counted: else a crowd of dead hosts would end the walk.
+                    walk.hosts = walk.hosts.saturating_sub(1);
+                }
             }
             Some(located) => {
                 self.op_moved(op);
