@@ -189,6 +189,7 @@ fn paths(wire: &mut Wire, node: &mut Node<'_>) {
 /// All that can be read of a node's state.
 fn knowledge(wire: &mut Wire, node: &mut Node<'_>) {
     black_box(node.counters());
+    black_box(node.buffers_in_use());
     black_box((node.limits(), node.config()));
     wire.put(&node.id().0);
     node.groups().for_each(|group| wire.put(&group.id.0));
