@@ -68,7 +68,8 @@ fn a_file_of_64_mib_outlives_three_kills() {
     let file = nodes.file("file", &bytes);
     let (_hosts, all) = start(&lab, &nodes);
     let stored = all[0].put(&file, TRANSFER);
-    tell(&format!("64 MiB put in {} s, held by {} of {}", stored["seconds"], stored["replicas"], stored["wanted"]));
+    let took = stored["seconds"].as_f64().unwrap_or_default();
+    tell(&format!("64 MiB put in {took:.2} s, held by {} of {}", stored["replicas"], stored["wanted"]));
     let id = stored["id"].as_str().expect("an id").to_owned();
     kill_three(all, |node| {
         let begun = Instant::now();
