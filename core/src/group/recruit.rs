@@ -281,8 +281,12 @@ impl Node<'_> {
                     }
                 }
                 let seat = room.then(|| self.sit(descriptor)).flatten();
-                if let Some(seat) = seat {
-                    self.sync_from(seat, from);
+                if let Some(handle) = seat {
+                    // Whoever admitted us is at it: it may be admitting others right now.
+                    if let Some(seat) = self.groups.seats.get_mut(handle) {
+                        seat.recruit.others = now.plus_ms(OTHERS_MS);
+                    }
+                    self.sync_from(handle, from);
                 }
                 crate::log::debug!("admitted to {:?}: {}", id, seat.is_some());
                 seat.is_some()

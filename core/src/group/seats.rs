@@ -169,18 +169,20 @@ impl Node<'_> {
     }
 
     /// Founds a group with seats of size `seat` (8 · 8^seat blocks), by ourselves or, if we have no such seat free, by a
-    /// capable host. Several puts may wait for the same founding. Ends in `op_founded`.
-    pub(crate) fn found(&mut self, seat: u8, op: OpOwner) {
+    /// capable host. Several puts may wait for the same founding. Ends in `op_founded`; false when too
+    /// many wait already: try again soon, since there may be a group by then.
+    pub(crate) fn found(&mut self, seat: u8, op: OpOwner) -> bool {
         let wait = self.env.rng.below(FOUNDING_WAIT_MS);
         let at = self.env.now.plus_ms(if self.groups.len() == 0 && self.hosts.len() == 0 { 0 } else { wait });
         let Some(due) = self.groups.founding.get_mut(seat as usize) else {
-            return self.op_founded(op, None);
+            return false;
         };
         if self.groups.founders.push(Founder { size: seat, op }).is_err() {
-            return self.op_founded(op, None);
+            return false;
         }
         let at = *due.get_or_insert(at);
         self.env.timers.set_earlier(Timer::Upkeep, at);
+        true
     }
 
     /// Tells the puts that wait for a group of this size.

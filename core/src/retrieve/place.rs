@@ -16,6 +16,8 @@ use crate::wire::Facts;
 const TRIES_MAX: u8 = 5;
 /// Seat sizes tried when a group is to be founded.
 const FOUND_MAX: u8 = 4;
+/// Milliseconds until a put whose founding could not wait with the others looks again.
+const FOUND_AGAIN_MS: u32 = 200;
 /// The largest seat that is founded: 8 · 8^5 blocks, 1 GiB.
 const SEAT_MAX: u8 = 5;
 /// Milliseconds between two questions for the members of a group that is not ours.
@@ -80,8 +82,10 @@ impl Node<'_> {
         let Some(found) = self.walk_step(op) else { return false };
         match found {
             Found::Group(group) => self.put_placed(op, group),
-            // A group may be founded at once; then the put goes on.
-            Found::Nothing => self.put_found(op),
+            Found::Nothing => {
+                self.put_found(op);
+                return false;
+            }
         }
         true
     }
@@ -123,9 +127,15 @@ impl Node<'_> {
             self.op_end(op, Progress::Failed(Reason::Full));
             return;
         };
-        put.foundings += 1;
         put.phase = Phase::Found;
-        self.found(seat, OpOwner { op, part: PART_FOUND });
+        if self.found(seat, OpOwner { op, part: PART_FOUND }) {
+            if let Some(put) = self.retrieve.put(op) {
+                put.foundings += 1;
+            }
+        } else {
+            self.put_place_begin(op, None);
+            self.env.timers.set(Timer::Op(op.index), self.env.now.plus_ms(FOUND_AGAIN_MS));
+        }
     }
 
     /// Founding, asked for with `found`, has ended.
