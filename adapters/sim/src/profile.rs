@@ -21,7 +21,7 @@ impl Profile {
     }
 
     /// A desktop program, with tables small enough that hundreds of them fit a simulation: 256 known hosts and groups,
-    /// 64 peers, 1024 blocks of storage.
+    /// 64 peers, 4096 blocks of storage.
     pub fn desktop() -> Profile {
         let limits = Limits {
             hosts: 256,
@@ -43,7 +43,7 @@ impl Profile {
             jobs: 32,
             events: 256,
         };
-        Profile { limits, config: Config { storage_blocks: 1024, ..Config::default() } }
+        Profile { limits, config: Config { storage_blocks: 4096, ..Config::default() } }
     }
 
     /// This kind, changed.

@@ -98,7 +98,7 @@ impl Groups<'_> {
         let fits = |seat: u8| u64::from(seat_blocks(seat)) * BLOCK as u64 >= u64::from(bytes);
         for (handle, seat) in self.seats.iter().filter(|(_, s)| s.phase == super::Phase::Member && fits(s.size)) {
             let score = score(key, class, &seat.id, seat.size);
-            let room = seat.free_bytes() >= u64::from(bytes);
+            let room = seat.put_bytes() >= u64::from(bytes);
             add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room }, excluded);
         }
         for (_, known) in self.known.iter().filter(|(_, k)| fits(k.hint.seat) && !k.hint.contacts.is_empty()) {

@@ -213,8 +213,16 @@ impl Seat {
         (u64::from(seat_blocks(self.size)) * crate::wire::BLOCK as u64).saturating_sub(self.set.bytes)
     }
 
+    /// Bytes that puts may still take. A part of every seat is kept for synchronisation: members that were put to at the same
+    /// time, or by nodes that know different leaders, may have taken different items, and must be able to hold them all.
+    fn put_bytes(&self) -> u64 {
+        let blocks = seat_blocks(self.size);
+        let kept = (blocks / 8).max(if blocks >= 512 { 128 } else { 0 });
+        self.free_bytes().saturating_sub(u64::from(kept) * crate::wire::BLOCK as u64)
+    }
+
     fn free_log2(&self) -> u8 {
-        log2(self.free_bytes() / crate::wire::BLOCK as u64)
+        log2(self.put_bytes() / crate::wire::BLOCK as u64)
     }
 
     fn prefix(&self) -> [u8; 4] {

@@ -153,7 +153,7 @@ impl Node<'_> {
             wanted: seat.wanted,
             items: seat.set.complete,
             bytes: seat.set.bytes,
-            free: seat.free_bytes(),
+            free: seat.put_bytes(),
             agreeing: seat.agreeing() as u8,
         })
     }
@@ -427,6 +427,15 @@ impl Node<'_> {
     /// # Errors
     /// `Full`: the seat has no room. `Unknown`: there is no such seat. `Invalid`: no item can be like that.
     pub(crate) fn item_begin(&mut self, seat: Handle, info: &ItemInfo) -> Result<(), Refused> {
+        self.item_admit(seat, info, Seat::put_bytes)
+    }
+
+    /// The same for an item that another member holds: it may also use what is kept for synchronisation.
+    pub(super) fn item_begin_synced(&mut self, seat: Handle, info: &ItemInfo) -> Result<(), Refused> {
+        self.item_admit(seat, info, Seat::free_bytes)
+    }
+
+    fn item_admit(&mut self, seat: Handle, info: &ItemInfo, room: fn(&Seat) -> u64) -> Result<(), Refused> {
         if !info.plausible() {
             return Err(Refused::Invalid);
         }
@@ -435,7 +444,7 @@ impl Node<'_> {
         if self.content.get_in(&self.env, &info.key, seat).is_some() {
             return Ok(());
         }
-        if member.free_bytes() < u64::from(info.bytes) || !self.content.insert(&self.env, &mut member.set, seat, info) {
+        if room(member) < u64::from(info.bytes) || !self.content.insert(&self.env, &mut member.set, seat, info) {
             self.env.counters.items_refused += 1;
             return Err(Refused::Full);
         }
@@ -491,7 +500,7 @@ impl Groups<'_> {
     /// A group of ours with this seat size that has room for the largest item that goes there: a block, or an extent.
     fn with_room(&self, size: u8) -> Option<GroupId> {
         let most = crate::wire::BLOCK as u64 * if size <= 1 { 1 } else { 128 };
-        let fits = |seat: &Seat| seat.phase == Phase::Member && seat.size == size && seat.free_bytes() >= most;
+        let fits = |seat: &Seat| seat.phase == Phase::Member && seat.size == size && seat.put_bytes() >= most;
         let ours = self.seats.iter().find(|(_, seat)| fits(seat));
         ours.map(|(_, seat)| seat.id)
     }

@@ -248,7 +248,7 @@ impl Node<'_> {
                     }
                     break;
                 };
-                if self.item_begin(handle, &info).is_ok()
+                if self.item_begin_synced(handle, &info).is_ok()
                     && let Some(seat) = self.groups.seats.get_mut(handle)
                     && let Some(place) = seat.sync.pulls.get_mut(i)
                 {
