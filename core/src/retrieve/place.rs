@@ -13,7 +13,7 @@ use crate::table::Handle;
 use crate::wire::Facts;
 
 /// Groups tried for one item before the put fails.
-const TRIES_MAX: u8 = 5;
+const TRIES_MAX: u8 = 16;
 /// Seat sizes tried when a group is to be founded.
 const FOUND_MAX: u8 = 4;
 /// Milliseconds until a put whose founding could not wait with the others looks again.
@@ -148,6 +148,10 @@ impl Node<'_> {
             // The walk ends at the new group, or at a better one that has come to be known meanwhile.
             Some(_) => {
                 self.op_moved(op);
+                // When the new group is full before this put's turn comes, another one of that size is founded.
+                if let Some(put) = self.retrieve.put(op) {
+                    put.foundings = put.foundings.saturating_sub(1);
+                }
                 self.put_place_begin(op, None);
                 // Not gone on from here: `found` may call this before it returns.
                 self.env.timers.set(Timer::Op(op.index), self.env.now);
