@@ -48,6 +48,8 @@ counters! {
     sessions_begun,
     /// Sessions ended by silence, a restart or [`crate::wire::Message::Bye`].
     sessions_ended,
+    /// Sessions tried anew because nothing came any more.
+    sessions_doubted,
     /// Hellos without a valid cookie, dropped.
     cookies_bad,
     /// Hellos or Welcomes that failed.

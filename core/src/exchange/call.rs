@@ -396,8 +396,15 @@ impl Node<'_> {
             return;
         }
         call.retry = Instant::NEVER;
+        let to = call.to;
         if !self.peer_again(handle) {
-            self.end_call(handle, Err(Failure::PeerGone));
+            if self.may_dial(&to) {
+                self.end_call(handle, Err(Failure::PeerGone));
+            } else {
+                // All peers are in use for the moment.
+                self.call_not_queued(handle);
+                self.arm_call(handle);
+            }
             return;
         }
         self.call_again(handle);
@@ -439,6 +446,11 @@ impl Node<'_> {
                 self.end_call(handle, Err(Failure::Silent));
                 return;
             }
+            let (polls, tries) = (call.polls, call.tries);
+            if polls == 0 && tries >= 2 && self.unheard_us(peer) >= self.retry_us(peer, tries - 1) {
+                self.doubt_peer(peer);
+            }
+            let Some(call) = self.exchange.calls.get_mut(handle) else { return };
             // One fragment is enough to hear what is missing, or what became of the request.
             call.pending = 1;
         }
@@ -535,14 +547,42 @@ impl Node<'_> {
         self.drop_call(handle);
     }
 
-    pub(super) fn calls_peer_down(&mut self, peer: PeerId, dead: bool) {
+    /// Gives up all calls of an operation that has ended. Whoever was silent all the while may be gone, and is looked
+    /// after, so that the next operation does not wait for it again.
+    pub(crate) fn forget_calls_of(&mut self, op: Handle) {
+        for index in 0..self.exchange.calls.used() {
+            let Some(handle) = self.exchange.calls.handle_at(index) else { continue };
+            let Some(call) = self.exchange.calls.get(handle) else { continue };
+            if !matches!(call.owner, Owner::Op(owner) if owner.op == op) {
+                continue;
+            }
+            let (peer, tries) = (call.peer, call.tries);
+            let once_us = call.sent.map_or(0, |sent| self.env.now.since(sent));
+            let since_us = if tries > 1 { u64::MAX } else { once_us };
+            let known = self.peers.get(peer).is_some_and(|peer| peer.rtt_us > 0);
+            // What is assumed of an unknown round trip is long.
+            let wait_us = self.retry_us(peer, 0) / if known { 1 } else { 2 };
+            let silent = tries > 0 && since_us.min(self.unheard_us(peer)) >= wait_us;
+            self.drop_call(handle);
+            if silent {
+                self.doubt_peer(peer);
+            }
+        }
+    }
+
+    /// Microseconds since the peer was last heard.
+    fn unheard_us(&self, peer: PeerId) -> u64 {
+        self.peers.get(peer).map_or(0, |peer| self.env.now.since(peer.last_heard))
+    }
+
+    pub(super) fn calls_peer_down(&mut self, peer: PeerId, failed: bool) {
         for index in 0..self.exchange.calls.used() {
             let Some(handle) = self.exchange.calls.handle_at(index) else { continue };
             let Some(call) = self.exchange.calls.get_mut(handle) else { continue };
             if call.peer != peer || call.done.is_some() {
                 continue;
             }
-            if dead {
+            if failed {
                 self.end_call(handle, Err(Failure::PeerGone));
                 continue;
             }

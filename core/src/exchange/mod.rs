@@ -201,6 +201,11 @@ impl Node<'_> {
         (base.max(RETRY_MIN_US) << before.min(16)).min(RETRY_MAX_US)
     }
 
+    /// Whether a call with a body of `len` bytes can be made now.
+    pub(crate) fn may_ask(&mut self, len: usize) -> bool {
+        !self.exchange.calls.is_full() && self.buffer_room(len, 0)
+    }
+
     /// Sees to it that a buffer for `len` bytes is free and `spare` large ones besides: kept answers make room if need be,
     /// the oldest first.
     pub(crate) fn buffer_room(&mut self, len: usize, spare: usize) -> bool {
@@ -279,10 +284,11 @@ impl Node<'_> {
         if writer.message(&message) { Wrote::Done } else { Wrote::NoRoom }
     }
 
-    /// A peer's session has ended. Only if the peer is `dead` do calls to it fail and requests from it lapse: else
-    /// calls go on as soon as there is a session again, and the answers to its requests are kept for it.
-    pub(crate) fn exchange_peer_down(&mut self, peer: PeerId, id: &NodeId, dead: bool) {
-        self.calls_peer_down(peer, dead);
+    /// A peer's session has ended. Only if the peer is `dead` do requests from it lapse, and only if no session could be
+    /// had do calls to it fail: else calls go on as soon as there is a session again, and the answers to its requests
+    /// are kept for it.
+    pub(crate) fn exchange_peer_down(&mut self, peer: PeerId, id: &NodeId, dead: bool, failed: bool) {
+        self.calls_peer_down(peer, failed);
         self.serves_peer_down(peer, id, dead);
     }
 }

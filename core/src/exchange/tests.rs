@@ -245,9 +245,9 @@ fn a_dead_peer_ends_its_calls_and_requests() {
     let (lives, _) = called(&mut node, other);
     node.exchange_message(to, request(1, 3, 0, b"abc"));
     let serve = requests(&mut node)[0];
-    node.exchange_peer_down(to, &NodeId([2; 32]), false);
+    node.exchange_peer_down(to, &NodeId([2; 32]), false, false);
     assert_eq!((node.answer(call), node.request(serve).is_some()), (None, true), "a session may come again");
-    node.exchange_peer_down(to, &NodeId([2; 32]), true);
+    node.exchange_peer_down(to, &NodeId([2; 32]), true, true);
     assert_eq!((node.answer(call), node.request(serve).is_some()), (Some(Err(Failure::PeerGone)), false));
     assert_eq!(node.answer(lives), None);
     assert_eq!(node.poll_event(), Some(Event::Answered(call)));

@@ -93,15 +93,16 @@ impl Node<'_> {
         self.groups_peer_up(peer);
     }
 
-    /// A peer is gone: its session ended, or none could be had. `dead`: nothing answered, though we tried.
-    pub(crate) fn peer_down(&mut self, peer: PeerId, id: NodeId, was_up: bool, dead: bool) {
+    /// A peer is gone: its session ended, or none could be had. `dead`: nothing answered, though we tried. `failed`: no
+    /// session could be had, dead or not.
+    pub(crate) fn peer_down(&mut self, peer: PeerId, id: NodeId, was_up: bool, dead: bool, failed: bool) {
         if was_up {
             self.env.event(Event::PeerDown(peer));
         }
         if dead {
             self.hosts_peer_dead(&id);
         }
-        self.exchange_peer_down(peer, &id, dead);
+        self.exchange_peer_down(peer, &id, dead, failed);
         self.groups_peer_down(peer, &id);
     }
 

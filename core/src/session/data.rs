@@ -64,8 +64,11 @@ impl Node<'_> {
             if let Some(peer) = self.peers.handle_at(slot) {
                 self.send(peer, Out::Path(Notice::Facts));
             }
-        } else if !other && peer.step == Step::Confirm {
+        } else if !other && (peer.step == Step::Confirm || peer.doubted > 0 && peer.step == Step::Ping) {
             self.confirmed(slot);
+        }
+        if let Some(peer) = self.peers.at_mut(slot) {
+            peer.doubted = 0;
         }
         let Some(id) = self.peers.handle_at(slot) else { return };
         let moved = self.peers.get(id).is_some_and(|peer| peer.addr != Some(from) || peer.link != link);

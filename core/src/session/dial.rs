@@ -22,6 +22,8 @@ const TELLER_TRIES: u8 = 3;
 const OTHERS_ASKED: u8 = 4;
 /// Milliseconds until keys are tried to be renewed again after that failed.
 const RENEW_AGAIN_MS: u32 = 30_000;
+/// Dials in vain that end a session in doubt: where many packets are lost, one is not enough.
+const DOUBT_DIALS: u8 = 2;
 /// The longest time between tries of the direct path of a relayed peer: 2^n seconds.
 const DIRECT_SHIFT_MAX: u8 = 9;
 
@@ -99,6 +101,7 @@ impl Node<'_> {
         let rekey_ms = self.env.config.rekey_ms;
         if let Some(peer) = self.peers.at_mut(slot) {
             peer.step = Step::Idle;
+            peer.want &= want::WELCOME;
             peer.tries = 0;
             peer.due = peer.current.as_ref().map_or(Instant::NEVER, |epoch| epoch.since.plus_ms(rekey_ms));
             self.settle_path(slot);
@@ -117,7 +120,7 @@ impl Node<'_> {
         if peer.other.is_some() {
             at = at.min(peer.other_until);
         }
-        if peer.up && peer.holds == 0 && !peer.closing {
+        if peer.up && peer.step == Step::Idle && peer.holds == 0 && !peer.closing {
             at = at.min(peer.last_heard.plus_ms(self.env.config.session_idle_ms));
         }
         if peer.up && peer.keeps > 0 && peer.urgent.is_empty() {
@@ -240,8 +243,12 @@ impl Node<'_> {
         let Some(id) = self.peers.handle_at(slot) else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.tries >= tries_max {
-            let dead = peer.wanted;
-            self.end_peer(id, dead);
+            // Too many may have been lost, or it had no room for us after all: a last dial tells.
+            peer.step = Step::Idle;
+            self.doubt_peer(id);
+            if let Some(peer) = self.peers.at_mut(slot) {
+                peer.doubted = peer.doubted.min(1);
+            }
             return;
         }
         peer.tries += 1;
@@ -327,20 +334,46 @@ impl Node<'_> {
         }
     }
 
-    /// All ways were tried. A session that is up goes on under its old keys.
+    /// All ways were tried. A session that is up goes on under its old keys, unless it was in doubt. Whoever answered a
+    /// Ping is not dead: it may have had no room.
     pub(super) fn dial_failed(&mut self, slot: u16) {
-        let later = self.env.now.plus_ms(RENEW_AGAIN_MS);
         let Some(id) = self.peers.handle_at(slot) else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if !peer.up {
-            let dead = peer.wanted;
+        if peer.up && peer.doubted > 1 && !peer.answered {
+            peer.doubted -= 1;
+            self.begin_step(slot, Step::Ping, want::PING);
+            return;
+        }
+        if !peer.up || peer.doubted > 0 && !peer.answered {
+            let dead = !peer.answered && (peer.wanted || peer.doubted > 0);
             self.end_peer(id, dead);
             return;
         }
+        self.dial_given_up(slot);
+    }
+
+    /// A peer that is up does not answer what it was asked. It may have forgotten the session, as a small node does that
+    /// needs room for others and whose Bye was lost: a new handshake tells, and so does silence.
+    pub(crate) fn doubt_peer(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.peers.get_mut(id.0) else { return };
+        if let Some(addr) = peer.addr.filter(|_| peer.up && peer.step == Step::Idle && !peer.closing) {
+            (peer.dial.0, peer.dial.1) = (addr, peer.link);
+            (peer.doubted, peer.answered) = (DOUBT_DIALS, false);
+            self.env.counters.sessions_doubted += 1;
+            self.begin_step(id.0.index, Step::Ping, want::PING);
+        }
+    }
+
+    /// Goes on with the session as it is.
+    pub(super) fn dial_given_up(&mut self, slot: u16) {
+        let later = self.env.now.plus_ms(RENEW_AGAIN_MS);
+        let Some(peer) = self.peers.at_mut(slot) else { return };
+        peer.doubted = 0;
         peer.step = Step::Idle;
         peer.want &= want::WELCOME;
         peer.tries = 0;
         peer.due = later;
+        self.peers.list(slot);
         self.schedule(slot);
     }
 

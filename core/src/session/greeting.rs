@@ -23,7 +23,7 @@ mod vectors;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Step, Stray, want};
+use super::{Held, Peer, Step, Stray, want};
 use crate::addr::{Addr, LinkId};
 use crate::crypto::TAG_LEN;
 use crate::discover::MEET_MAX;
@@ -293,7 +293,9 @@ impl Node<'_> {
         if let Some(peer) = self.peer_of(&pong.id) {
             let slot = peer.0.index;
             self.notice_boot(slot, boot, link, from, Some(pong.cookie));
-            if self.peers.at(slot).is_some_and(|peer| peer.step == Step::Ping || peer.step == Step::Introduce) {
+            let dialled = |peer: &&mut Peer| peer.step == Step::Ping || peer.step == Step::Introduce;
+            if let Some(peer) = self.peers.at_mut(slot).filter(dialled) {
+                peer.answered = true;
                 self.say_hello(slot, link, from, pong.cookie);
             }
         }

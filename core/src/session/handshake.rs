@@ -224,6 +224,11 @@ impl Node<'_> {
     /// Makes the keys to come current: the session begins, or goes on under them.
     pub(super) fn promote(&mut self, slot: u16, path: Option<(Addr, LinkId)>) {
         self.peers.swap(slot);
+        let handshake = self.peers.at(slot).and_then(|peer| self.peers.handshakes.get(peer.handshake?));
+        if handshake.is_some_and(|handshake| handshake.ours) {
+            // Theirs came first: nobody waits for the Welcome to ours any more, and its place is soon needed.
+            self.peers.drop_handshake(slot);
+        }
         let (now, rekey_ms) = (self.env.now, self.env.config.rekey_ms);
         let Some(peer) = self.peers.at_mut(slot) else { return };
         let Some(current) = &peer.current else { return };
@@ -244,7 +249,7 @@ impl Node<'_> {
         peer.want &= want::WELCOME;
         (peer.tries, peer.asked) = (0, 0);
         peer.due = due;
-        peer.closing = false;
+        (peer.closing, peer.doubted) = (false, 0);
         self.settle_path(slot);
         self.peers.set_up(slot);
         if restarted {
@@ -271,6 +276,6 @@ impl Node<'_> {
         self.relays.forget(old);
         let renewed: Option<PeerId> = self.peers.renew(&mut self.env, old);
         debug_assert!(renewed.is_some(), "a slot was just freed");
-        self.peer_down(old, id, true, false);
+        self.peer_down(old, id, true, false, false);
     }
 }

@@ -80,8 +80,8 @@ pub struct Peer {
     bulk: Queue,
     /// The next peer in the link's list of those with something to send.
     next: u16,
-    /// Whether it is in such a list.
-    listed: bool,
+    /// The link in whose list it is.
+    listed: Option<LinkId>,
     /// Packets of the dial that wait to be encoded: bits of `want`.
     want: u8,
     /// What the dial is doing.
@@ -92,6 +92,10 @@ pub struct Peer {
     asked: u8,
     /// Whether we wanted this session: then its failure is a death.
     wanted: bool,
+    /// Whether it answered a Ping of the dial: then it lives, even if no session comes of it.
+    answered: bool,
+    /// Dials left of a session that is tried because nothing comes any more: it ends when the last one fails; 0 is no doubt.
+    doubted: u8,
     /// When the step is tried again or given up; without a step, when keys or a better path are next tried for.
     due: Instant,
     /// Where the dial tries, over which link, with which cookie.

@@ -207,12 +207,14 @@ impl<'m> Peers<'m> {
             urgent: Queue::EMPTY,
             bulk: Queue::EMPTY,
             next: NONE,
-            listed: false,
+            listed: None,
             want: 0,
             step: Step::Idle,
             tries: 0,
             asked: 0,
             wanted: false,
+            answered: false,
+            doubted: 0,
             due: Instant::NEVER,
             dial: (Addr::default(), link, [0; 8]),
             alternate: None,
@@ -284,16 +286,19 @@ impl<'m> Peers<'m> {
         if peer.want != 0 { peer.dial.1 } else { peer.link }
     }
 
-    /// Puts a peer with something to send at the end of its link's list.
+    /// Puts a peer with something to send at the end of its link's list. One that waits for another link leaves that
+    /// link's list, which may never be looked at again.
     pub(super) fn list(&mut self, slot: u16) {
         let Some(peer) = self.at(slot) else { return };
         let busy = peer.want != 0 || peer.up && !(peer.urgent.is_empty() && peer.bulk.is_empty());
-        let link = usize::from(self.next_link(peer).0);
-        if peer.listed || !busy || link >= LINKS_MAX {
+        let to = self.next_link(peer);
+        let link = usize::from(to.0);
+        if peer.listed == Some(to) || !busy || link >= LINKS_MAX {
             return;
         }
+        self.unlist(slot);
         if let Some(peer) = self.at_mut(slot) {
-            peer.listed = true;
+            peer.listed = Some(to);
             peer.next = NONE;
         }
         let tail = core::mem::replace(&mut self.links[link].tail, slot);
@@ -311,7 +316,7 @@ impl<'m> Peers<'m> {
                 return None;
             }
             let peer = self.at_mut(slot)?;
-            peer.listed = false;
+            peer.listed = None;
             let next = peer.next;
             self.links[link].head = next;
             if next == NONE {
@@ -327,30 +332,25 @@ impl<'m> Peers<'m> {
     }
 
     fn unlist(&mut self, slot: u16) {
-        if !self.at(slot).is_some_and(|peer| peer.listed) {
+        let Some(link) = self.at_mut(slot).and_then(|peer| peer.listed.take()).map(|link| usize::from(link.0)) else {
+            return;
+        };
+        let Some(list) = self.links.get(link) else { return };
+        let (mut before, mut at) = (NONE, list.head);
+        while at != NONE && at != slot {
+            before = at;
+            at = self.at(at).map_or(NONE, |peer| peer.next);
+        }
+        if at == NONE {
             return;
         }
-        for link in 0..LINKS_MAX {
-            let (mut before, mut at) = (NONE, self.links[link].head);
-            while at != NONE && at != slot {
-                before = at;
-                at = self.at(at).map_or(NONE, |peer| peer.next);
-            }
-            if at == NONE {
-                continue;
-            }
-            let next = self.at(slot).map_or(NONE, |peer| peer.next);
-            match self.at_mut(before) {
-                Some(peer) if before != NONE => peer.next = next,
-                _ => self.links[link].head = next,
-            }
-            if self.links[link].tail == slot {
-                self.links[link].tail = before;
-            }
-            break;
+        let next = self.at(slot).map_or(NONE, |peer| peer.next);
+        match self.at_mut(before) {
+            Some(peer) if before != NONE => peer.next = next,
+            _ => self.links[link].head = next,
         }
-        if let Some(peer) = self.at_mut(slot) {
-            peer.listed = false;
+        if self.links[link].tail == slot {
+            self.links[link].tail = before;
         }
     }
 
@@ -476,6 +476,11 @@ impl Node<'_> {
         }
     }
 
+    /// Whether there is, or could be, room for a peer with this id.
+    pub(crate) fn may_dial(&self, id: &NodeId) -> bool {
+        !self.peers.peers.is_full() || self.peer_of(id).is_some() || self.peers.evictable(self.env.now).is_some()
+    }
+
     /// Room for one more peer, made if need be by evicting one that was unused for so long.
     pub(super) fn peer_new(&mut self, id: NodeId, link: LinkId, unused_ms: u32) -> Option<PeerId> {
         if self.peers.peers.is_full() {
@@ -506,6 +511,8 @@ impl Node<'_> {
             self.unkeep(via);
         }
         self.relays.forget(peer);
-        self.peer_down(peer, gone.id, gone.up, dead);
+        // Who answered but had no room is not dead, and yet there is no use in trying again at once.
+        let failed = dead || !gone.up && gone.answered;
+        self.peer_down(peer, gone.id, gone.up, dead, failed);
     }
 }

@@ -172,11 +172,12 @@ impl Node<'_> {
     pub(crate) fn link_changed(&mut self, link: LinkId, state: LinkState) {
         let Some(entry) = self.peers.links.get_mut(usize::from(link.0)) else { return };
         match state {
-            LinkState::Up { mtu } => {
+            LinkState::Up { mtu } if mtu >= MTU_MIN => {
                 entry.mtu = mtu;
                 self.discover_restart();
             }
-            LinkState::Down => {
+            // No packet of ours fits through a narrower one.
+            LinkState::Up { .. } | LinkState::Down => {
                 entry.mtu = 0;
                 while let Some(stray) = self.peers.strays.pop(&mut entry.strays) {
                     self.env.counters.strays_dropped += 1;
@@ -186,11 +187,21 @@ impl Node<'_> {
                 }
                 // Nobody can be dialled there; a session may go on over another link.
                 for slot in 0..self.peers.peers.used() {
-                    let Some(peer) = self.peers.handle_at(slot) else { continue };
-                    let dials = self.peers.get(peer).is_some_and(|peer| !peer.up && peer.dial.1 == link);
-                    if dials {
-                        self.end_peer(peer, false);
+                    let Some(id) = self.peers.handle_at(slot) else { continue };
+                    let Some(peer) = self.peers.get(id) else { continue };
+                    let (up, dials) = (peer.up, peer.dial.1 == link && peer.want & !want::WELCOME != 0);
+                    let handshake = peer.handshake.and_then(|handle| self.peers.handshakes.get(handle));
+                    if handshake.is_some_and(|handshake| handshake.link == link) {
+                        self.peers.drop_handshake(slot);
                     }
+                    if !up && self.peers.get(id).is_some_and(|peer| peer.dial.1 == link) {
+                        self.end_peer(id, false);
+                    } else if up && dials {
+                        // What waits for this link would keep everything else of the peer waiting.
+                        self.dial_given_up(slot);
+                    }
+                    self.peers.list(slot);
+                    self.schedule(slot);
                 }
             }
         }
