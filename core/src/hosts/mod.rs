@@ -105,6 +105,11 @@ impl Host {
         }
     }
 
+    /// Whether it is not held for dead.
+    pub(crate) fn is_living(&self) -> bool {
+        self.standing != Standing::Vanished
+    }
+
     /// Seconds since it was heard.
     fn age_s(&self, now_s: u32) -> u32 {
         if self.up { 0 } else { now_s.saturating_sub(self.heard_s) }

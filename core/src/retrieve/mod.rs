@@ -455,6 +455,8 @@ impl Node<'_> {
         }
         entry.progress = progress;
         entry.walk = None;
+        self.forget_calls_of(op);
+        let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
         let event = match &mut entry.work {
             Work::Put(put) => {
                 put.free(&mut self.env.buffers);
@@ -472,6 +474,7 @@ impl Node<'_> {
     /// Frees an op, ended or not.
     fn op_free(&mut self, op: Handle) {
         self.transfers_clear(op);
+        self.forget_calls_of(op);
         self.contacts_clear(op);
         let Some(entry) = self.retrieve.ops.remove(op) else { return };
         match entry.work {

@@ -11,12 +11,14 @@ use crate::id::{GroupId, Key, NodeId};
 use crate::node::Node;
 use crate::route::internal;
 use crate::table::{Handle, Index};
-use crate::wire::value;
+use crate::wire::{MEMBERS_MAX, value};
 
 /// Milliseconds for which an answer to LOCATE is waited for. A dead contact costs a lookup no more than this.
 const LOCATE_MS: u32 = 2_000;
 /// Milliseconds after which a get does not rely on the contact asked, and asks another one, too.
 const HEDGE_MS: u32 = 250;
+/// Bytes of a question at most.
+const LOCATE_BODY: usize = 64;
 /// Contacts and groups that a walk remembers to have asked.
 const ASKED_MAX: usize = super::SCRATCH / 4;
 /// Known groups up to which a lookup asks them all, and hosts besides.
@@ -39,6 +41,8 @@ pub(super) struct Walk {
     put: bool,
     /// The class is a guess: groups of both are asked in turn.
     either: bool,
+    /// Somebody is still to be asked, for whom there was no buffer, call or peer to be had now.
+    waits: bool,
     asked: u8,
     flying: u8,
     hosts: u8,
@@ -92,6 +96,7 @@ impl Node<'_> {
             bytes,
             put,
             either,
+            waits: false,
             asked: 0,
             flying: 0,
             hosts: 0,
@@ -167,8 +172,10 @@ impl Node<'_> {
                 continue;
             }
             let entry = self.retrieve.ops.get_mut(op)?;
-            let walk = entry.walk.as_ref()?;
-            if walk.flying > 0 {
+            let walk = entry.walk.as_mut()?;
+            let waits = core::mem::take(&mut walk.waits) && may_ask;
+            // For want of room nobody is passed over, but what was found for a put is as good as what might be.
+            if walk.flying > 0 || waits && !(walk.put && walk.best.is_some()) {
                 return None;
             }
             let found = walk.best.filter(|_| walk.put).map_or(Found::Nothing, |(group, _)| Found::Group(group));
@@ -185,10 +192,15 @@ impl Node<'_> {
         }
         let (put, key, class, bytes) = (walk.put, walk.key, walk.class, walk.bytes);
         let asked = self.walk_all_asked(op);
-        if let Some(group) = self.walk_pointed(op).filter(|group| !asked.holds(&group.0))
-            && self.walk_ask_members(op, &group, &asked)
-        {
-            return true;
+        if let Some(group) = self.walk_pointed(op).filter(|group| !asked.holds(&group.0)) {
+            if self.walk_ask_members(op, &group, &asked) {
+                return true;
+            }
+            if let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()).filter(|walk| walk.waits)
+            {
+                walk.best = Some((group, 0));
+                return false;
+            }
         }
         let candidates = self.groups.candidates(&key, class, bytes, &mut |group| asked.holds(&group.0));
         for candidate in candidates {
@@ -216,14 +228,28 @@ impl Node<'_> {
         if walk.put { None } else { walk.best.take().map(|(group, _)| group) }
     }
 
-    /// Asks a member of a group; false when there is none that can be asked.
+    /// Asks a member of a group; false when there is none that can be asked, or the walk waits.
     fn walk_ask_members(&mut self, op: Handle, group: &GroupId, asked: &Asked) -> bool {
-        let contacts = self.group_contacts(group);
-        let Some(at) = self.walk_mark(op, &group.0) else { return false };
         let me = self.env.me;
-        contacts
-            .into_iter()
-            .any(|(id, addr)| id != me && !asked.holds(&id.0) && self.walk_ask(op, &id, addr, at, group))
+        let contacts = self.group_contacts(group).into_iter().filter(|(id, _)| *id != me && !asked.holds(&id.0));
+        let contacts: Vec<_, MEMBERS_MAX> = contacts.collect();
+        if !contacts.is_empty() && !contacts.iter().any(|(id, _)| self.walk_may_ask(id)) {
+            self.walk_waits(op);
+            return false;
+        }
+        let Some(at) = self.walk_mark(op, &group.0) else { return false };
+        contacts.into_iter().any(|(id, addr)| self.walk_may_ask(&id) && self.walk_ask(op, &id, addr, at, group))
+    }
+
+    /// Whether there is room now to ask somebody.
+    fn walk_may_ask(&mut self, id: &NodeId) -> bool {
+        self.may_ask(LOCATE_BODY) && self.may_dial(id)
+    }
+
+    fn walk_waits(&mut self, op: Handle) {
+        if let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()) {
+            walk.waits = true;
+        }
     }
 
     /// Contacts that a walk may ask at once. Of a get, the first answer mostly ends it: so one is asked first, and one more for
@@ -241,6 +267,10 @@ impl Node<'_> {
             let me = env.me;
             let found = hosts.capable(env, 1, &mut |id| *id == me || asked.holds(&id.0));
             let Some(id) = found.first().copied() else { return false };
+            if !self.walk_may_ask(&id) {
+                self.walk_waits(op);
+                return false;
+            }
             // A host that cannot be dialled is marked all the same, so that the next one is tried.
             let Some(at) = self.walk_mark(op, &id.0) else { return false };
             if self.walk_ask_marked(op, &id, None, at, None) {
@@ -336,7 +366,15 @@ impl Node<'_> {
     /// An answer to LOCATE.
     pub(super) fn located(&mut self, owner: OpOwner, from: NodeId, result: Result<Body<'_>, Failure>) {
         let OpOwner { op, part } = owner;
-        let gone = matches!(result, Err(Failure::PeerGone | Failure::Silent | Failure::Deadline));
+        // Who was heard meanwhile is only slow, and who is still held for alive had no room.
+        let heard = self.peer_of(&from).and_then(|peer| self.peers.get(peer));
+        let slow = heard.is_some_and(|peer| peer.up && self.env.now.ms_since(peer.last_heard) < LOCATE_MS);
+        let living = self.hosts.get(&self.env, &from).is_some_and(|host| host.is_living());
+        let gone = match result {
+            Err(Failure::PeerGone) => !living,
+            Err(Failure::Silent | Failure::Deadline) => !slow,
+            _ => false,
+        };
         let located = result.ok().and_then(|body| {
             let located = value::<Located>(self.body_bytes(&body));
             self.free_body(Ok(body));
