@@ -140,7 +140,9 @@ fn n1_any_method_at_any_time_in_any_order() {
             let short = rng.below(1400) as usize;
             match rng.below(17) {
                 0 => node.handle_timeout(now),
-                1 => drop(node.poll_transmit(now, LinkId(rng.below(6) as u8), &mut buf[..short])),
+                1 => {
+                    let _ = node.poll_transmit(now, LinkId(rng.below(6) as u8), &mut buf[..short]);
+                }
                 2 => ops.extend(node.poll_store(&mut buf[..short * 4])),
                 3 => {
                     if let Some(op) = ops.get(rng.below(ops.len() as u32) as usize) {
@@ -220,15 +222,15 @@ fn n2_a_call_does_at_most_one_handshake_step_and_few_events() {
                 let before = dear();
                 let Some(transmit) = nodes[from].poll_transmit(now, LINK, &mut buf) else { break };
                 bounded("poll_transmit", before, &mut nodes[from]);
-                for to in 0..nodes.len() {
+                for (to, node) in nodes.iter_mut().enumerate() {
                     let hit = match transmit.to {
                         butter_core::node::Destination::Addr(to_addr) => to_addr == place(to),
                         _ => to != from,
                     };
                     if hit {
                         let before = dear();
-                        nodes[to].handle_datagram(now, LINK, place(from), &mut buf.clone()[..transmit.len]);
-                        bounded("handle_datagram", before, &mut nodes[to]);
+                        node.handle_datagram(now, LINK, place(from), &mut { buf }[..transmit.len]);
+                        bounded("handle_datagram", before, node);
                     }
                 }
             }

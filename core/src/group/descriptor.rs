@@ -110,12 +110,16 @@ mod tests {
             let mut rng = Rng::new([seed + 1; 16]);
             let mut entries: Vec<MemberEntry, 40> = (0..40).map(|_| entry(&mut rng, MEMBERS_MAX as u32)).collect();
             let mut first = Members::new();
-            entries.iter().for_each(|e| drop(merge_entry(&mut first, e)));
+            for entry in &entries {
+                merge_entry(&mut first, entry);
+            }
             for i in (1..entries.len()).rev() {
                 entries.swap(i, rng.below(i as u32 + 1) as usize);
             }
             let mut second = Members::new();
-            entries.iter().chain(entries.clone().iter()).for_each(|e| drop(merge_entry(&mut second, e)));
+            for entry in entries.iter().chain(&entries) {
+                merge_entry(&mut second, entry);
+            }
             assert_eq!(first, second, "seed {seed}");
         }
     }

@@ -298,7 +298,10 @@ impl Node<'_> {
     pub(super) fn admit_answered(&mut self, handle: Handle, from: NodeId, result: Result<Body<'_>, Failure>) {
         let admitted = result.is_ok();
         self.free_body(result);
-        if !admitted {
+        let Some(group) = self.groups.seats.get(handle).map(|seat| seat.id) else { return };
+        if admitted {
+            self.pointers_hand_over(&from, &group);
+        } else {
             self.member_becomes(handle, &from, MemberState::Left);
         }
     }

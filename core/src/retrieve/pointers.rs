@@ -32,6 +32,8 @@ const SOON_MS: u32 = 1_000;
 const POINT_MS: u32 = 3_000;
 /// Groups that could not be told, kept in mind. When there are more, the rest waits for the next refresh.
 const FAILED: usize = 4;
+/// Batches handed over to a new member.
+const HAND_OVER: usize = 8;
 /// Pointers of which the soonest to expire makes room.
 const SAMPLE: u32 = 16;
 /// The longest that a pointer is kept without a refresh.
@@ -84,6 +86,8 @@ pub(crate) struct Pointers<'m> {
     changed: bool,
     /// When everything is told again.
     refresh_at: Instant,
+    /// Where handing over goes on.
+    hand_at: u32,
     /// First bytes of groups that could not be told, and whether a round has begun since.
     failed: Vec<([u8; 4], bool), FAILED>,
 }
@@ -98,6 +102,7 @@ impl<'m> Pointers<'m> {
             refreshing: false,
             changed: false,
             refresh_at: Instant::ZERO,
+            hand_at: 0,
             failed: Vec::new(),
         }
     }
@@ -289,6 +294,32 @@ impl Node<'_> {
         if core::mem::take(&mut point.pass_on) {
             for (id, addr) in self.group_contacts(&point.group) {
                 self.ask_point(&id, Some(addr), point);
+            }
+        }
+    }
+
+    /// Gives a new member of a group of ours the pointers kept here, so that it can answer as we do: at most 8 batches from
+    /// the next 256 places; with more than that, what is missing comes with the refreshes.
+    pub(crate) fn pointers_hand_over(&mut self, to: &NodeId, group: &GroupId) {
+        let now_s = self.env.seconds();
+        let used = self.pointers.used;
+        let from = if self.pointers.hand_at >= used { 0 } else { self.pointers.hand_at };
+        let upto = (from + LOOK).min(used);
+        self.pointers.hand_at = upto;
+        let mut given: Vec<GroupId, HAND_OVER> = Vec::new();
+        for at in from..upto {
+            let Some(first) = self.pointers.table.items().get(at as usize).copied() else { return };
+            if first.expires_s <= now_s || first.group == *group || given.contains(&first.group) {
+                continue;
+            }
+            let Some(source) = self.hint(&first.group) else { continue };
+            let window = self.pointers.table.items().get(at as usize..upto as usize).unwrap_or_default();
+            let same = window.iter().filter(|other| other.group == first.group && other.expires_s > now_s);
+            let keys = same.take(KEYS).map(|other| other.key).collect();
+            let lease_s = first.expires_s - now_s;
+            let point = Point { group: *group, pass_on: false, lease_s, source, keys };
+            if given.push(first.group).is_err() || !self.ask_point(to, None, &point) {
+                return;
             }
         }
     }

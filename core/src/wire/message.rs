@@ -135,8 +135,10 @@ pub struct BeatGroup {
     pub fingerprint: [u8; 8],
 }
 
-/// The messages of a session. The number on the wire is the position here: append only.
+/// The messages of a session. One at a time, on the stack and never stored: its size is that of the largest on purpose.
+/// The number on the wire is the position here: append only.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant)] // Boxing would need a heap.
 pub enum Message<'a> {
     // Paths (§2.7) and introductions (§9.1).
     /// Proves that the peer is at the address this is sent to.
