@@ -15,6 +15,7 @@ use crate::wire::{BLOCK, CONTACTS_MAX, GroupHint, MEMBERS_MAX};
 #[derive(Clone, Debug)]
 pub struct Known {
     hint: GroupHint,
+    /// When a member told it, as far as we know.
     heard: Instant,
 }
 
@@ -155,10 +156,12 @@ impl Groups<'_> {
         self.known.remove(handle);
     }
 
-    /// Takes a hint; true when the group was not known.
+    /// Takes a hint, unless a newer one is known; true when the group was not known.
     fn learn(&mut self, env: &mut Env<'_>, hint: &GroupHint) -> bool {
+        let age_us = u64::from(hint.age_s) * 1_000_000;
+        let heard = Instant::from_micros(env.now.as_micros().saturating_sub(age_us));
         if let Some(handle) = self.find(env, &hint.id) {
-            if let Some(known) = self.known.get_mut(handle) {
+            if let Some(known) = self.known.get_mut(handle).filter(|known| known.heard <= heard) {
                 let mut contacts = hint.contacts.clone();
                 for old in &known.hint.contacts {
                     if !contacts.iter().any(|(id, _)| *id == old.0) {
@@ -166,7 +169,7 @@ impl Groups<'_> {
                     }
                 }
                 known.hint = GroupHint { contacts, ..hint.clone() };
-                known.heard = env.now;
+                known.heard = heard;
             }
             return false;
         }
@@ -184,7 +187,7 @@ impl Groups<'_> {
             self.forget(env, &group);
             env.counters.known_evicted += 1;
         }
-        let Ok(handle) = self.known.insert(Known { hint: hint.clone(), heard: env.now }) else { return false };
+        let Ok(handle) = self.known.insert(Known { hint: hint.clone(), heard }) else { return false };
         let Groups { known, index, .. } = self;
         let hash_of = |at: u32| {
             let known = known.at(at as u16);
@@ -206,7 +209,15 @@ impl Seat {
             let _ = contacts.push((member.id, address_of(&member.id, member.addr)));
         }
         let free = self.free_log2();
-        GroupHint { id: self.id, seat: self.size, wanted: self.wanted, live: self.live() as u8, free, contacts }
+        GroupHint {
+            id: self.id,
+            seat: self.size,
+            wanted: self.wanted,
+            live: self.live() as u8,
+            free,
+            age_s: 0,
+            contacts,
+        }
     }
 }
 
@@ -224,7 +235,8 @@ impl Node<'_> {
             return Some(hint);
         }
         let known = self.groups.known.get(self.groups.find(&self.env, group)?)?;
-        Some(known.hint.clone())
+        let age_s = (self.env.now.ms_since(known.heard) / 1000).saturating_add(1).min(u32::from(u16::MAX)) as u16;
+        Some(GroupHint { age_s, ..known.hint.clone() })
     }
 
     /// Takes what somebody told of a group. Contacts without an address are kept only if we know their address.

@@ -180,7 +180,7 @@ mod tests {
     fn s6_2_the_largest_answer_fits_a_packet() {
         let addr = Addr { ip: [0x2a; 16], port: u16::MAX, slot: u16::MAX };
         let contacts = core::iter::repeat_n((NodeId([7; 32]), addr), 2).collect();
-        let hint = GroupHint { id: GroupId([1; 16]), seat: 9, wanted: 8, live: 8, free: 99, contacts };
+        let hint = GroupHint { id: GroupId([1; 16]), seat: 9, wanted: 8, live: 8, free: 99, age_s: u16::MAX, contacts };
         let here = Here { group: GroupId([1; 16]), seat: 9, wanted: 8, room: true, holds: true, recruiting: true };
         let located = Located {
             here: Some(here),

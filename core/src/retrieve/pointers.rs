@@ -424,7 +424,8 @@ mod tests {
     fn s6_5_the_largest_batch_fits_one_fragment() {
         let addr = crate::addr::Addr { ip: [0x2a; 16], port: u16::MAX, slot: u16::MAX };
         let contacts = core::iter::repeat_n((NodeId([7; 32]), addr), crate::wire::CONTACTS_MAX).collect();
-        let source = GroupHint { id: GroupId([1; 16]), seat: 9, wanted: 8, live: 8, free: 99, contacts };
+        let source =
+            GroupHint { id: GroupId([1; 16]), seat: 9, wanted: 8, live: 8, free: 99, age_s: u16::MAX, contacts };
         let keys = core::iter::repeat_n(Key([9; 32]), KEYS).collect();
         let point = Point { group: GroupId([2; 16]), pass_on: true, lease_s: u32::MAX, source, keys };
         let mut buf = [0; crate::exchange::FRAGMENT];

@@ -114,6 +114,8 @@ pub struct GroupHint {
     pub live: u8,
     /// log2 of the free blocks, 0 for none.
     pub free: u8,
+    /// Seconds since a member told this: 0 from a member, at least one more at every hop. Who knows better keeps what it knows.
+    pub age_s: u16,
     /// Some members and where to reach them.
     pub contacts: Vec<(NodeId, Addr), CONTACTS_MAX>,
 }

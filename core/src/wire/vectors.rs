@@ -44,7 +44,7 @@ pub(crate) fn descriptor() -> Descriptor {
 
 pub(crate) fn hint() -> GroupHint {
     let contacts = [(NodeId([1; 32]), v4()), (NodeId([3; 32]), v6())].into_iter().collect();
-    GroupHint { id: GroupId(counting(0x10)), seat: 1, wanted: 3, live: 3, free: 6, contacts }
+    GroupHint { id: GroupId(counting(0x10)), seat: 1, wanted: 3, live: 3, free: 6, age_s: 300, contacts }
 }
 
 fn messages() -> Vec<Message<'static>> {

@@ -125,6 +125,7 @@ fn s4_5_an_exchange_fits_a_small_buffer() {
         wanted: 8,
         live: 8,
         free: 40,
+        age_s: u16::MAX,
         contacts: [contact, contact].into_iter().collect(),
     };
     let own = HostRecord { id: id(99), addr: shuffle::here(), facts: wide, age_s: 0 };
