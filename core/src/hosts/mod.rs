@@ -1,8 +1,8 @@
 //! Known hosts: who is worth remembering (PROTOCOL §4).
 //!
 //! One table. A host is *met* (a session with it was had), *heard-of* (somebody told of it) or *vanished* (met, well
-//! known, and found dead since). Every change of an entry goes through three functions, [`Hosts::put`],
-//! [`Hosts::change`] and [`Hosts::drop_host`], which keep the indices, the class counts and the sums true.
+//! known, and found dead since). Every change of an entry goes through three functions, `put`,
+//! `change` and `drop_host`, which keep the indices, the class counts and the sums true.
 
 mod choose;
 mod class;

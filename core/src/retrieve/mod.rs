@@ -3,7 +3,7 @@
 //! A put or get is an [`Op`]: a small state machine that looks an item's group up (`walk`, `place`), moves its blocks (`push`,
 //! `fetch`), and goes on to the next item of the object (`put`, `get`, `object`). It keeps what is large in buffers, and every call or storage operation it
 //! waits for is one entry of the table of transfers. Nothing waits without a timer: an op in which nothing moves for
-//! [`STALL_MS`] fails.
+//! `STALL_MS` fails.
 
 mod fetch;
 mod get;
