@@ -1,6 +1,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
-//! The event loop shared by all adapters: [`run`] drives a [`Node`](butter_core::Node) over a network, a clock, a disk
+//! The event loop shared by all adapters: [`run`] drives a [`Node`] over a network, a clock, a disk
 //! and an application, each a small trait.
 //!
 //! All waiting is in `poll_*` methods, which keep their state in `self`: nothing is lost when a wait is given up, so the
