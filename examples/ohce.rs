@@ -18,7 +18,11 @@ fn main() -> Result<(), Error> {
 }
 
 async fn run() -> Result<(), Error> {
-    let mut args = std::env::args().skip(1);
+    let mut args = std::env::args().skip(1).peekable();
+    if args.peek().is_some_and(|first| first.starts_with('-')) {
+        println!("Usage: ohce [NETWORK [ADDRESS TO JOIN]]   Type lines: every other ohce answers them backwards.");
+        return Ok(());
+    }
     let mut builder = Node::builder().network(&args.next().unwrap_or("ohce".to_owned()));
     if let Some(addr) = args.next() {
         builder = builder.join(addr);
