@@ -30,6 +30,8 @@ const ANSWER_MS: u32 = 4_000;
 const RETRY_MS: u32 = 200;
 /// Milliseconds until a walk that brought nothing is repeated with the same member.
 const REPEAT_MS: u32 = 5_000;
+/// Milliseconds after a walk that brought nothing in which no other one begins.
+const PAUSE_MS: u32 = 1_000;
 /// Items about to expire are not worth moving: seconds.
 const LEASE_MIN_S: u32 = 10;
 
@@ -79,6 +81,9 @@ pub(crate) struct Sync {
     pulls: [Option<Pull>; PULLS],
     /// Whether a walk was ever finished: a new member is not done before.
     done_once: bool,
+    /// Whether this walk has brought an item.
+    gained: bool,
+    /// When another walk may begin.
     again: Instant,
     /// The last member walked through and when.
     last: Option<(NodeId, Instant)>,
@@ -98,6 +103,7 @@ impl Node<'_> {
         let sync = &mut seat.sync;
         sync.from = Some(id);
         sync.after = Key::default();
+        sync.gained = false;
         sync.more = true;
         self.sync_go_on(handle);
     }
@@ -111,7 +117,7 @@ impl Node<'_> {
         let same = (digest.count, digest.fingerprint) == (seat.set.complete, seat.set.fingerprint);
         // A put under way differs for a moment: what counts is to differ twice in a row.
         let again = core::mem::replace(&mut digest.differs, !same);
-        if !same && again && digest.count > 0 && !recent {
+        if !same && again && digest.count > 0 && !recent && now >= seat.sync.again {
             self.sync_from(handle, id);
         }
     }
@@ -167,9 +173,15 @@ impl Node<'_> {
         } else if !sync.more && !sync.asking && under_way == 0 {
             sync.last = Some((from, self.env.now));
             sync.from = None;
+            let news = sync.gained || !sync.done_once;
             sync.done_once = true;
-            // The others learn at once that one more holds everything.
-            self.tell_members(handle, Notice::Beat);
+            if news {
+                // The others learn at once that one more holds everything.
+                self.tell_members(handle, Notice::Beat);
+            } else {
+                // Who differs and gives nothing has what we cannot take, or lacks what we have: soon would be no better.
+                sync.again = self.env.now.plus_ms(PAUSE_MS);
+            }
             self.env.timers.set_earlier(Timer::Seat(handle.index), self.env.now);
         }
     }
@@ -276,7 +288,12 @@ impl Node<'_> {
         let Some(pull) = self.pull(handle, i) else { return };
         let (info, has_list) = (pull.info, pull.list.is_some());
         let missing = self.content.get_in(&self.env, &info.key, handle).and_then(|item| item.first_missing());
-        let Some(index) = missing else { return self.pull_end(handle, i) };
+        let Some(index) = missing else {
+            if let Some(seat) = self.groups.seats.get_mut(handle) {
+                seat.sync.gained = true;
+            }
+            return self.pull_end(handle, i);
+        };
         let wait = if info.kind == Kind::Extent && index > 0 && !has_list {
             let at = BlockRef { key: info.key, index: 0 };
             let owner = StoreOwner::Seat(handle, i as u8);

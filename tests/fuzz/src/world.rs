@@ -6,10 +6,10 @@ use butter_core::addr::{Addr, LinkId, LinkState};
 use butter_core::config::Config;
 use butter_core::crypto::{Crypto, SecretKey};
 use butter_core::exchange::Status;
-use butter_core::id::{RouteId, route};
+use butter_core::id::{Key, RouteId, route};
 use butter_core::identity::{Identity, Network};
 use butter_core::memory::Limits;
-use butter_core::node::Destination;
+use butter_core::node::{Destination, GetId, PutId};
 use butter_core::storage::{BlockRef, StoreDone, StoreError, StoreOp};
 use butter_core::time::Instant;
 use butter_core::wire::{BLOCK, MTU};
@@ -32,10 +32,23 @@ const ENOUGH: usize = 10_000;
 /// Packets remembered, to be altered and repeated.
 const SEEN_MAX: usize = 64;
 
+/// The longest object put, in bytes: an extent of three blocks.
+const OBJECT_MAX: usize = 3 * BLOCK;
+/// Keys remembered, to be got.
+const KEYS_MAX: usize = 16;
+
 struct Place<'m> {
     node: Node<'m>,
     addr: Addr,
     blocks: BTreeMap<BlockRef, Vec<u8>>,
+    /// Lengths of the objects being put.
+    puts: Vec<(PutId, usize)>,
+    gets: Vec<GetId>,
+}
+
+/// The bytes of an object of this length: every length has its own.
+fn object(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 + len) as u8).collect()
 }
 
 pub struct World<'m> {
@@ -44,6 +57,7 @@ pub struct World<'m> {
     /// Packets under way: to whom, from where, what.
     wire: VecDeque<(usize, Addr, Vec<u8>)>,
     seen: Vec<Vec<u8>>,
+    keys: Vec<Key>,
 }
 
 fn address(number: usize) -> Addr {
@@ -65,9 +79,15 @@ impl<'m> World<'m> {
             let identity = Identity { secret: SecretKey(secret), network: Network::open(crypto, "storm") };
             let node = Node::new(Instant::ZERO, Config::default(), identity, secret, crypto, memory.lend());
             let node = node.unwrap_or_else(|e| panic!("the defaults work: {e}"));
-            places.push(Place { node, addr: address(number), blocks: BTreeMap::new() });
+            places.push(Place {
+                node,
+                addr: address(number),
+                blocks: BTreeMap::new(),
+                puts: Vec::new(),
+                gets: Vec::new(),
+            });
         }
-        let mut world = World { now_us: 0, places, wire: VecDeque::new(), seen: Vec::new() };
+        let mut world = World { now_us: 0, places, wire: VecDeque::new(), seen: Vec::new(), keys: Vec::new() };
         for place in &mut world.places {
             place.node.handle_link(Instant::ZERO, LINK, LinkState::Up { mtu: MTU as u16 });
             place.node.serve_route(ECHO).unwrap_or_else(|e| panic!("one route can be served: {e}"));
@@ -144,6 +164,31 @@ impl<'m> World<'m> {
                     assert!(place.node.answer(call).is_some(), "node {number} tells of an answer that it has not");
                     place.node.cancel(now, call);
                 }
+                Event::PutWants { put, block } => {
+                    if let Some((_, len)) = place.puts.iter().find(|(id, _)| *id == put) {
+                        let bytes = object(*len);
+                        let from = (block as usize * BLOCK).min(*len);
+                        // Refused when there is no room now: it is asked for again.
+                        let _ = place.node.put_block(now, put, block, &bytes[from..(from + BLOCK).min(*len)]);
+                    }
+                }
+                Event::PutDone(put) => {
+                    if let Some(key) = place.node.put_status(put).and_then(|status| status.key) {
+                        if self.keys.len() == KEYS_MAX {
+                            self.keys.remove(0);
+                        }
+                        self.keys.push(key);
+                    }
+                    place.node.put_free(now, put);
+                    place.puts.retain(|(id, _)| *id != put);
+                }
+                Event::GetHas { get, block } => {
+                    let _ = place.node.got_block(now, get, block, &mut [0; BLOCK]);
+                }
+                Event::GetDone(get) => {
+                    place.node.get_free(now, get);
+                    place.gets.retain(|id| *id != get);
+                }
                 _ => {}
             }
         }
@@ -196,6 +241,31 @@ impl<'m> World<'m> {
                 let whom = self.places[choices.below(NODES)].node.id();
                 let now = self.now();
                 let _ = self.places[to].node.call(now, whom, ECHO, &body, 3_000);
+            }
+            5 if choices.one_in(4) => {
+                let len = choices.below(OBJECT_MAX + 1);
+                let now = self.now();
+                if let Ok(put) = self.places[to].node.put(now, len as u64, 1) {
+                    self.places[to].puts.push((put, len));
+                }
+            }
+            6 if choices.one_in(4) => {
+                let known = self.keys.get(choices.below(KEYS_MAX)).copied();
+                let key = known.unwrap_or_else(|| Key(choices.array()));
+                let now = self.now();
+                if let Ok(get) = self.places[to].node.get(now, key, choices.below(3) as u32) {
+                    self.places[to].gets.push(get);
+                }
+            }
+            7 if choices.one_in(64) => {
+                // Given up in the middle.
+                let (now, place) = (self.now(), &mut self.places[to]);
+                place.puts.drain(..).for_each(|(put, _)| place.node.put_free(now, put));
+                place.gets.drain(..).for_each(|get| place.node.get_free(now, get));
+            }
+            8 if choices.one_in(64) => {
+                let now = self.now();
+                let _ = self.places[to].node.meet(now, LINK, address(choices.below(NODES)));
             }
             5 => {
                 let packet = mutate::random(choices);
