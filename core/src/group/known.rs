@@ -93,6 +93,7 @@ impl Groups<'_> {
         key: &Key,
         class: Class,
         bytes: u32,
+        room_only: bool,
         excluded: &mut dyn FnMut(&GroupId) -> bool,
     ) -> Vec<Candidate, 8> {
         let mut best = Vec::new();
@@ -100,12 +101,16 @@ impl Groups<'_> {
         for (handle, seat) in self.seats.iter().filter(|(_, s)| s.phase == super::Phase::Member && fits(s.size)) {
             let score = score(key, class, &seat.id, seat.size);
             let room = seat.put_bytes() >= u64::from(bytes);
-            add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room }, excluded);
+            if room || !room_only {
+                add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room }, excluded);
+            }
         }
         for (_, known) in self.known.iter().filter(|(_, k)| fits(k.hint.seat) && !k.hint.contacts.is_empty()) {
             let score = score(key, class, &known.hint.id, known.hint.seat);
             let room = said_room(known.hint.free, bytes);
-            add_best(&mut best, Candidate { group: known.hint.id, score, seat: None, room }, excluded);
+            if room || !room_only {
+                add_best(&mut best, Candidate { group: known.hint.id, score, seat: None, room }, excluded);
+            }
         }
         best
     }

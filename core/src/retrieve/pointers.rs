@@ -237,7 +237,7 @@ impl Node<'_> {
             let own = crate::group::Groups::score(&key, class, &source, seat);
             let told_before = item.told;
             let mut told = [0; TOLD];
-            let better = self.groups.candidates(&key, class, 0, &mut |group| *group == source);
+            let better = self.groups.candidates(&key, class, 0, false, &mut |group| *group == source);
             let better = better.iter().filter(|group| group.score > own).take(usize::from(most));
             for (group, told) in better.zip(&mut told) {
                 *told = tag(&source, &group.group);

@@ -62,7 +62,7 @@ impl Node<'_> {
             told.hints.extend(hint);
         }
         let already: Vec<GroupId, HINTS_TOLD> = told.hints.iter().map(|hint| hint.id).collect();
-        let candidates = self.groups.candidates(&key, class, bytes, &mut |group| already.contains(group));
+        let candidates = self.groups.candidates(&key, class, bytes, put, &mut |group| already.contains(group));
         for candidate in &candidates {
             if put && told.here.is_none() && candidate.seat.is_some() && candidate.room {
                 told.here = self.here(&candidate.group, true, false);

@@ -202,7 +202,7 @@ impl Node<'_> {
                 return false;
             }
         }
-        let candidates = self.groups.candidates(&key, class, bytes, &mut |group| asked.holds(&group.0));
+        let candidates = self.groups.candidates(&key, class, bytes, put, &mut |group| asked.holds(&group.0));
         for candidate in candidates {
             if put && !candidate.room {
                 continue;
@@ -449,7 +449,7 @@ impl Node<'_> {
         let other = |group: &GroupId| tag.is_none_or(|tag| *tag != Asked::tag(secret, &group.0));
         let group = self
             .groups
-            .candidates(&walk.key, walk.class, walk.bytes, &mut |group| other(group))
+            .candidates(&walk.key, walk.class, walk.bytes, false, &mut |group| other(group))
             .first()
             .map(|c| c.group);
         if let Some(group) = group {
