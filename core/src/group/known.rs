@@ -348,8 +348,35 @@ impl Node<'_> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use crate::rng::Rng;
+    use crate::table::{Slot, Store};
+
+    #[test]
+    fn s6_2_full_groups_do_not_hide_one_with_room() {
+        // A put of 1 GiB filled eight groups; the ninth was never looked at, and founding never ended.
+        let mut node = crate::vectors::node(1);
+        let (mut known, mut index) = ([const { Slot::EMPTY }; 40], [0; 62]);
+        let (known, index) = (Store::Lent(&mut known), Store::Lent(&mut index));
+        let mut groups = Groups::new(Store::default(), Store::default(), known, index);
+        let contact = (NodeId([7; 32]), Addr::from(std::net::SocketAddr::from(([10, 0, 0, 7], 7))));
+        for i in 0..40u8 {
+            let contacts = core::iter::once(contact).collect();
+            let free = if i == 20 { 9 } else { 0 };
+            let id = GroupId([i + 1; 16]);
+            let hint = GroupHint { id, seat: 2, wanted: 3, live: 3, free, age_s: 0, contacts };
+            assert!(groups.learn(&mut node.env, &hint));
+        }
+        for i in 0..50u8 {
+            let key = Key([i; 32]);
+            let found = groups.candidates(&key, Class::Large, 500_000, true, &mut |_| false);
+            assert_eq!(found.iter().map(|c| c.group).collect::<Vec<_, 8>>(), [GroupId([21; 16])], "key {i}");
+            // A get looks at full groups, too: they hold what they are full of.
+            assert_eq!(groups.candidates(&key, Class::Large, 500_000, false, &mut |_| false).len(), 8);
+        }
+    }
 
     #[test]
     fn s6_2_small_items_spread_evenly_and_large_ones_by_size() {
