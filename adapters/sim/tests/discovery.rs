@@ -42,6 +42,27 @@ fn two_nodes_have_a_session_within_a_second() {
     }
 }
 
+/// Found in a run of five real processes: two that had come at the same moment only heard of each other, and waited for a
+/// random exchange to bring them together.
+#[test]
+fn s4_5_who_joined_by_the_same_host_meet_each_other_without_multicast() {
+    let alone = Profile::desktop().with(|profile| profile.config.lan = false);
+    let spec = Spec { profile: alone, ..Spec::default() };
+    for seed in 0..200 {
+        let crypto = FakeCrypto::new();
+        let mut world = world(&crypto, seed);
+        let first = world.add(&spec);
+        for i in 0..4 {
+            world.run_for(seed * i % 7 * 10);
+            let who = world.add(&spec);
+            world.meet(who, first).expect("it can be met");
+        }
+        let met = |world: &World<'_>, who| world.node(who).map_or(0, |node| node.hosts().filter(|host| host.up).count());
+        let all_met = |world: &mut World<'_>| world.up().all(|who| met(world, who) == 4);
+        assert!(world.run_until(10_000, all_met), "seed {seed}");
+    }
+}
+
 #[test]
 fn two_hundred_and_fifty_at_once() {
     let crypto = FakeCrypto::new();

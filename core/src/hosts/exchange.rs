@@ -73,7 +73,7 @@ impl Hosts<'_> {
         self.census.count(Standing::Met) == 0 && self.len() > 0
     }
 
-    fn few(&self) -> bool {
+    pub(super) fn few(&self) -> bool {
         self.len() < FEW.min(self.hosts.limit() / 4)
     }
 

@@ -6,8 +6,8 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::choose::in_order;
-use super::{Hosts, Standing, seconds};
-use crate::addr::Addr;
+use super::{Host, Hosts, Standing, seconds};
+use crate::addr::{Addr, LinkId};
 use crate::exchange::Body;
 use crate::id::NodeId;
 use crate::node::Node;
@@ -137,6 +137,15 @@ impl Node<'_> {
         }
     }
 
+    /// In a small network everybody meets everybody: whoever knows few hosts, and has few peers, dials those that it only
+    /// heard of. Waiting for a random exchange to pick them took minutes where multicast does not help.
+    fn meet_told(&mut self, told: &HostRecord, link: LinkId) {
+        let heard = |host: &Host| host.standing == Standing::Heard;
+        if self.hosts.few() && self.hosts.get(&self.env, &told.id).is_some_and(heard) {
+            self.discover_told(told, link);
+        }
+    }
+
     /// Takes what `from` told. `at`: where we see it.
     pub(super) fn absorb(&mut self, from: NodeId, at: Option<Addr>, shuffle: &Shuffle) {
         let peer = self.peer_of(&from).and_then(|peer| self.peers.get(peer));
@@ -156,6 +165,7 @@ impl Node<'_> {
                 record.addr.ip[3] = at.ip[3];
             }
             self.hosts.learn(&mut self.env, &record, link, Some(from));
+            self.meet_told(&record, link);
         }
         for hint in &shuffle.hints {
             self.learn_hint(hint);
