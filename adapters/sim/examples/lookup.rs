@@ -16,7 +16,7 @@ use butter_core::retrieve::GetStatus;
 use butter_core::storage::BlockRef;
 use butter_crypto::RustCrypto;
 use butter_sim::report::mean;
-use butter_sim::{FakeCrypto, Outcome, Profile, Spec, Who, World, WorldConfig};
+use butter_sim::{FakeCrypto, Machine, Outcome, Spec, Who, World, WorldConfig};
 
 const USAGE: &str = "\
 lookup [--seed N] [--nodes N] [--gets N] [--known N] [--pointers N] [--settle S] [--real-crypto] [--json]
@@ -83,16 +83,16 @@ fn settings() -> Settings {
     if s.nodes == 0 || s.gets == 0 || s.known == 0 || s.known > usize::from(u16::MAX) {
         wrong("--nodes, --gets and --known have to be at least 1, and --known at most 65535");
     }
-    if let Err(error) = profile(&s).config.check() {
+    if let Err(error) = machine(&s).config.check() {
         wrong(&error.to_string());
     }
     s
 }
 
-fn profile(s: &Settings) -> Profile {
-    Profile::desktop().with(|profile| {
-        profile.limits.known = s.known;
-        profile.config.pointers = s.pointers;
+fn machine(s: &Settings) -> Machine {
+    Machine::desktop().with(|machine| {
+        machine.limits.known = s.known;
+        machine.config.pointers = s.pointers;
     })
 }
 
@@ -138,7 +138,7 @@ fn main() {
     let fake = FakeCrypto::new();
     let crypto: &dyn Crypto = if s.real_crypto { &RustCrypto } else { &fake };
     let mut world = World::new(crypto, WorldConfig { seed: s.seed, ..WorldConfig::default() });
-    let spec = Spec { profile: profile(&s), ..Spec::default() };
+    let spec = Spec { machine: machine(&s), ..Spec::default() };
     let nodes = world.add_all(s.nodes as usize, &spec);
     world.run_for(10_000);
 

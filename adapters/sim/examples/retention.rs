@@ -17,7 +17,7 @@ use std::time::Instant;
 use butter_core::crypto::Crypto;
 use butter_crypto::RustCrypto;
 use butter_sim::report::{bootstrap_95, mean, without_repair};
-use butter_sim::{Churn, FakeCrypto, Outcome, Profile, Spec, World, WorldConfig};
+use butter_sim::{Churn, FakeCrypto, Machine, Outcome, Spec, World, WorldConfig};
 
 const USAGE: &str = "\
 retention [--seed N] [--runs N] [--p RATE] [--nodes N] [--seconds S] [--beat-ms MS] [--replicas R]
@@ -127,17 +127,17 @@ fn settings() -> Settings {
     if s.runs == 0 || s.nodes == 0 || s.threads == 0 || !(1..=3600).contains(&s.seconds) {
         wrong("--runs, --nodes, --threads have to be at least 1, and --seconds between 1 and 3600");
     }
-    let profile = profile(&s);
-    if let Err(error) = profile.config.check() {
+    let machine = machine(&s);
+    if let Err(error) = machine.config.check() {
         wrong(&error.to_string());
     }
     s
 }
 
-fn profile(s: &Settings) -> Profile {
-    Profile::desktop().with(|profile| {
-        profile.config.beat_ms = s.beat_ms;
-        profile.config.replicas = s.replicas;
+fn machine(s: &Settings) -> Machine {
+    Machine::desktop().with(|machine| {
+        machine.config.beat_ms = s.beat_ms;
+        machine.config.replicas = s.replicas;
     })
 }
 
@@ -145,7 +145,7 @@ fn run(s: &Settings, seed: u64) -> Run {
     let fake = FakeCrypto::new();
     let crypto: &dyn Crypto = if s.real_crypto { &RustCrypto } else { &fake };
     let mut world = World::new(crypto, WorldConfig { seed, ..WorldConfig::default() });
-    let spec = Spec { profile: profile(s), ..Spec::default() };
+    let spec = Spec { machine: machine(s), ..Spec::default() };
     let nodes = world.add_all(s.nodes as usize, &spec);
     world.run_for(10_000);
 
@@ -170,7 +170,7 @@ fn run(s: &Settings, seed: u64) -> Run {
     world.run_for(10_000);
     let held = keys.iter().filter(|key| world.holders(**key).next().is_some()).count() as u32;
     let (mut asked, mut get_ms) = (Vec::new(), Vec::new());
-    for keys in keys.chunks(spec.profile.limits.operations) {
+    for keys in keys.chunks(spec.machine.limits.operations) {
         let gets: Vec<_> = keys.iter().filter_map(|key| world.begin_get(fresh, *key).ok()).collect();
         world.finish(&gets);
         for job in gets {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use butter_core::group::GroupState;
 use butter_core::id::Key;
 use butter_core::retrieve::Progress;
-use butter_sim::{FakeCrypto, Outcome, Path, Profile, Spec, Who, World, WorldConfig};
+use butter_sim::{FakeCrypto, Machine, Outcome, Path, Spec, Who, World, WorldConfig};
 
 const MINUTE: u64 = 60_000;
 
@@ -13,8 +13,8 @@ fn world(crypto: &FakeCrypto) -> World<'_> {
     World::new(crypto, WorldConfig { seed: 1, ..WorldConfig::default() })
 }
 
-fn add(world: &mut World<'_>, n: usize, profile: &Profile) -> Vec<Who> {
-    world.add_all(n, &Spec { profile: profile.clone(), ..Spec::default() })
+fn add(world: &mut World<'_>, n: usize, machine: &Machine) -> Vec<Who> {
+    world.add_all(n, &Spec { machine: machine.clone(), ..Spec::default() })
 }
 
 fn item(i: u64, len: usize) -> Vec<u8> {
@@ -68,7 +68,7 @@ fn assert_goldilocks(world: &mut World<'_>) {
 fn a_lone_node_keeps_its_own_and_says_that_nobody_else_does() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let lone = add(&mut world, 1, &Profile::desktop())[0];
+    let lone = add(&mut world, 1, &Machine::desktop())[0];
     let job = world.begin_put(lone, item(1, 100)).unwrap();
     world.finish(&[job]);
     let Some(Outcome::Put(status)) = world.outcome(job).cloned() else { panic!("{:?}", world.outcome(job)) };
@@ -78,7 +78,7 @@ fn a_lone_node_keeps_its_own_and_says_that_nobody_else_does() {
     // Cold, because there is nobody to recruit; goldilocks as soon as there is.
     let states = |world: &World<'_>| world.node(lone).unwrap().groups().map(|g| g.state).collect::<Vec<_>>();
     assert_eq!(states(&world), [GroupState::Cold]);
-    add(&mut world, 2, &Profile::desktop());
+    add(&mut world, 2, &Machine::desktop());
     assert_goldilocks(&mut world);
     world.kill(lone);
     world.run_for(10_000);
@@ -89,8 +89,8 @@ fn a_lone_node_keeps_its_own_and_says_that_nobody_else_does() {
 fn one_desktop_and_three_tiny() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let desktop = add(&mut world, 1, &Profile::desktop());
-    let tiny = add(&mut world, 3, &Profile::tiny());
+    let desktop = add(&mut world, 1, &Machine::desktop());
+    let tiny = add(&mut world, 3, &Machine::tiny());
     world.run_for(5_000);
     let items = put_at_each(&mut world, &[desktop[0], tiny[0], tiny[1], tiny[2]], 200);
     assert_eq!(items.len(), 4);
@@ -105,8 +105,8 @@ fn one_desktop_and_three_tiny() {
 fn three_desktops_and_four_tiny() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let desktops = add(&mut world, 3, &Profile::desktop());
-    let tiny = add(&mut world, 4, &Profile::tiny());
+    let desktops = add(&mut world, 3, &Machine::desktop());
+    let tiny = add(&mut world, 4, &Machine::tiny());
     world.run_for(5_000);
     let items = put_at_each(&mut world, &[desktops.clone(), tiny.clone()].concat(), 200);
     assert_eq!(items.len(), 7);
@@ -124,12 +124,12 @@ fn three_desktops_and_four_tiny() {
 fn two_hundred_and_fifty_at_once() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let nodes = add(&mut world, 250, &Profile::desktop());
+    let nodes = add(&mut world, 250, &Machine::desktop());
     world.run_for(10_000);
     let items = put_at_each(&mut world, &nodes, 1000);
     assert_eq!(items.len(), 250);
     assert_goldilocks(&mut world);
-    let fresh = add(&mut world, 1, &Profile::desktop())[0];
+    let fresh = add(&mut world, 1, &Machine::desktop())[0];
     world.run_for(5_000);
     assert_all_there(&mut world, fresh, &items);
 }
@@ -138,7 +138,7 @@ fn two_hundred_and_fifty_at_once() {
 fn when_all_are_full_a_put_says_so_and_nothing_is_lost() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let small = Profile::desktop().with(|profile| profile.config.storage_blocks = 8);
+    let small = Machine::desktop().with(|machine| machine.config.storage_blocks = 8);
     let nodes = add(&mut world, 3, &small);
     world.run_for(5_000);
     let mut items = BTreeMap::new();
@@ -164,8 +164,8 @@ fn all_desktops_die_at_once() {
     for seed in 0..12 {
         let crypto = FakeCrypto::new();
         let mut world = World::new(&crypto, WorldConfig { seed, ..WorldConfig::default() });
-        let desktops = add(&mut world, 10, &Profile::desktop());
-        let tiny = add(&mut world, 30, &Profile::tiny());
+        let desktops = add(&mut world, 10, &Machine::desktop());
+        let tiny = add(&mut world, 30, &Machine::tiny());
         world.run_for(10_000);
         let items = put_at_each(&mut world, &desktops, 100);
         assert_eq!(items.len(), 10);
@@ -193,7 +193,7 @@ fn all_desktops_die_at_once() {
 fn damage_on_a_disk_is_found_and_repaired() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let nodes = add(&mut world, 3, &Profile::desktop());
+    let nodes = add(&mut world, 3, &Machine::desktop());
     world.run_for(5_000);
     let key = world.put(nodes[0], item(7, 4000)).unwrap();
     assert_goldilocks(&mut world);
@@ -207,7 +207,7 @@ fn damage_on_a_disk_is_found_and_repaired() {
 fn a_split_heals_without_loss() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let nodes = add(&mut world, 12, &Profile::desktop());
+    let nodes = add(&mut world, 12, &Machine::desktop());
     world.run_for(5_000);
     let mut items = put_at_each(&mut world, &nodes, 500);
     assert_goldilocks(&mut world);
@@ -226,7 +226,7 @@ fn two_lans_share_content_once_one_node_is_told_an_address() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
     let segment = world.net().add_segment(Path::LAN);
-    let here = add(&mut world, 5, &Profile::desktop());
+    let here = add(&mut world, 5, &Machine::desktop());
     let there = world.add_all(5, &Spec { segment, ..Spec::default() });
     world.meet(there[0], here[0]).unwrap();
     world.run_for(30_000);
@@ -245,7 +245,7 @@ fn two_lans_share_content_once_one_node_is_told_an_address() {
 fn a_node_that_stood_still_comes_back_and_nothing_is_lost() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let nodes = add(&mut world, 6, &Profile::desktop());
+    let nodes = add(&mut world, 6, &Machine::desktop());
     world.run_for(5_000);
     let items = put_at_each(&mut world, &nodes, 1000);
     assert_goldilocks(&mut world);
@@ -263,7 +263,7 @@ fn kills_one_after_the_other_are_survived_and_timed() {
     for seed in 0..5 {
         let crypto = FakeCrypto::new();
         let mut world = World::new(&crypto, WorldConfig { seed, ..WorldConfig::default() });
-        let nodes = add(&mut world, 5, &Profile::desktop());
+        let nodes = add(&mut world, 5, &Machine::desktop());
         world.run_for(5_000);
         let object = item(seed, 1_000_000);
         let key = world.put(nodes[0], object.clone()).unwrap();

@@ -8,7 +8,7 @@ use butter_core::Event;
 use butter_core::id::Key;
 use butter_core::node::{GetId, PutId};
 use butter_core::retrieve::{GetStatus, Progress, PutStatus, Reason};
-use butter_sim::{FakeCrypto, Path, Profile, Spec, Who, World, WorldConfig};
+use butter_sim::{FakeCrypto, Machine, Path, Spec, Who, World, WorldConfig};
 
 const BLOCK: usize = 4096;
 
@@ -60,7 +60,7 @@ impl<'c> Net<'c> {
     fn lan(crypto: &'c FakeCrypto, seed: u64, nodes: u32) -> Self {
         let mut net = Net::new(crypto, WorldConfig { seed, ..WorldConfig::default() });
         for _ in 0..nodes {
-            net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+            net.world.add(&Spec { machine: roomy(), ..Spec::default() });
         }
         net.world.run_for(3_000);
         net
@@ -123,15 +123,15 @@ fn bytes(n: usize) -> Vec<u8> {
         .collect()
 }
 
-fn roomy() -> Profile {
-    Profile::desktop().with(|profile| profile.config.storage_blocks = 16_384)
+fn roomy() -> Machine {
+    Machine::desktop().with(|machine| machine.config.storage_blocks = 16_384)
 }
 
 #[test]
 fn s6_3_a_lone_node_holds_one_copy_of_any_length() {
     let crypto = FakeCrypto::new();
     let mut net = Net::new(&crypto, WorldConfig { disk_us: 100, ..WorldConfig::default() });
-    let who = net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+    let who = net.world.add(&Spec { machine: roomy(), ..Spec::default() });
     net.world.run_for(2_000);
     for n in [0, 1, 4096, 4097, 100_000, 520_192, 520_193, 3_000_000] {
         let bytes = bytes(n);
@@ -148,7 +148,7 @@ fn s6_3_a_lone_node_holds_one_copy_of_any_length() {
 fn s6_3_what_a_put_holds_is_free_again() {
     let crypto = FakeCrypto::new();
     let mut net = Net::new(&crypto, WorldConfig::default());
-    let who = net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+    let who = net.world.add(&Spec { machine: roomy(), ..Spec::default() });
     net.world.run_for(2_000);
     for round in 0..100 {
         // Cancelled at every stage.
@@ -169,7 +169,7 @@ fn s6_3_what_a_put_holds_is_free_again() {
 fn s6_3_a_full_node_says_so() {
     let crypto = FakeCrypto::new();
     let mut net = Net::new(&crypto, WorldConfig::default());
-    let who = net.world.add(&Spec { profile: Profile::tiny(), ..Spec::default() });
+    let who = net.world.add(&Spec { machine: Machine::tiny(), ..Spec::default() });
     net.world.run_for(2_000);
     let mut ends = Vec::new();
     for n in 0..10 {
@@ -193,7 +193,7 @@ fn s6_4_an_absent_key_is_honestly_not_found() {
 fn s6_4_a_get_resumes_at_any_block() {
     let crypto = FakeCrypto::new();
     let mut net = Net::new(&crypto, WorldConfig::default());
-    let who = net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+    let who = net.world.add(&Spec { machine: roomy(), ..Spec::default() });
     net.world.run_for(2_000);
     let bytes = bytes(1_100_000);
     let key = net.put(who, &bytes).key.unwrap();
@@ -290,7 +290,7 @@ fn s6_4_a_lossy_network_costs_time_only() {
     let lan = Path { loss_permille: 100, duplicate_permille: 20, reorder_permille: 50, ..Path::LAN };
     let mut net = Net::new(&crypto, WorldConfig { seed: 9, lan, disk_us: 200, ..WorldConfig::default() });
     for _ in 0..5 {
-        net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+        net.world.add(&Spec { machine: roomy(), ..Spec::default() });
     }
     net.world.run_for(5_000);
     for n in [1, 100_000, 1_000_000] {
@@ -308,7 +308,7 @@ fn s6_3_tiny_nodes_keep_small_items() {
     let crypto = FakeCrypto::new();
     let mut net = Net::new(&crypto, WorldConfig { seed: 4, ..WorldConfig::default() });
     for _ in 0..4 {
-        net.world.add(&Spec { profile: Profile::tiny(), ..Spec::default() });
+        net.world.add(&Spec { machine: Machine::tiny(), ..Spec::default() });
     }
     net.world.run_for(5_000);
     for n in [0, 100, 4000, 4096] {
@@ -377,9 +377,9 @@ fn s6_3_many_puts_and_gets_at_once_share_what_there_is() {
 fn s6_3_a_tiny_node_puts_and_gets_what_it_cannot_hold() {
     let crypto = FakeCrypto::new();
     let mut net = Net::new(&crypto, WorldConfig { seed: 5, ..WorldConfig::default() });
-    let tiny = net.world.add(&Spec { profile: Profile::tiny(), ..Spec::default() });
+    let tiny = net.world.add(&Spec { machine: Machine::tiny(), ..Spec::default() });
     for _ in 0..3 {
-        net.world.add(&Spec { profile: roomy(), ..Spec::default() });
+        net.world.add(&Spec { machine: roomy(), ..Spec::default() });
     }
     net.world.run_for(5_000);
     let bytes = bytes(400_000);

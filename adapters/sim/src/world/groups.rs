@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use butter_core::group::{GroupInfo, GroupState};
 use butter_core::id::GroupId;
 
-use crate::world::{Who, World};
+use super::{Who, World};
 
 /// A group, as each of its members that runs tells it.
 #[derive(Clone, Debug, Default)]

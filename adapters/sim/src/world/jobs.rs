@@ -10,7 +10,7 @@ use butter_core::storage::BlockRef;
 use butter_core::time::Instant;
 use butter_core::wire::BLOCK;
 
-use crate::world::{Who, World};
+use super::{Who, World};
 
 /// The longest that a job is waited for, in virtual milliseconds; the node's own limits end it long before.
 const JOB_MS_MAX: u64 = 600_000;

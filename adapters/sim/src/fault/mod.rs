@@ -5,8 +5,7 @@ use butter_core::time::Instant;
 
 use crate::chance;
 use crate::disk::Disk;
-use crate::queue::What;
-use crate::world::{Who, World};
+use crate::world::{What, Who, World};
 
 /// How nodes die and come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 use butter_core::storage::StoreTicket;
 use butter_core::time::Instant;
 
-use crate::packets::PacketId;
-use crate::world::Who;
+use super::Who;
+use super::packets::PacketId;
 
 /// Something that happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

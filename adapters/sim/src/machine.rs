@@ -6,23 +6,23 @@ use butter_core::wire::Facts;
 
 /// A kind of machine: what it may hold, and how it behaves.
 #[derive(Clone, Debug)]
-pub struct Profile {
+pub struct Machine {
     /// The most entries of every table.
     pub limits: Limits,
     /// Timings, policies, storage.
     pub config: Config,
 }
 
-impl Profile {
+impl Machine {
     /// A microcontroller: [`Limits::TINY`], one seat of 8 blocks.
-    pub fn tiny() -> Profile {
+    pub fn tiny() -> Machine {
         let config = Config { flags: Facts::MAINS | Facts::TINY, storage_blocks: 8, ..Config::default() };
-        Profile { limits: Limits::TINY, config }
+        Machine { limits: Limits::TINY, config }
     }
 
     /// A desktop program, with tables small enough that hundreds of them fit a simulation: 256 known hosts and groups,
     /// 64 peers, 4096 blocks of storage.
-    pub fn desktop() -> Profile {
+    pub fn desktop() -> Machine {
         let limits = Limits {
             hosts: 256,
             peers: 64,
@@ -43,18 +43,18 @@ impl Profile {
             jobs: 32,
             events: 256,
         };
-        Profile { limits, config: Config { storage_blocks: 4096, ..Config::default() } }
+        Machine { limits, config: Config { storage_blocks: 4096, ..Config::default() } }
     }
 
     /// This kind, changed.
-    pub fn with(mut self, change: impl FnOnce(&mut Profile)) -> Profile {
+    pub fn with(mut self, change: impl FnOnce(&mut Machine)) -> Machine {
         change(&mut self);
         self
     }
 }
 
-impl Default for Profile {
+impl Default for Machine {
     fn default() -> Self {
-        Profile::desktop()
+        Machine::desktop()
     }
 }

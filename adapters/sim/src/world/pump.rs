@@ -1,0 +1,160 @@
+//! What nodes are given and what they have to say: packets, wake-ups, storage, events.
+
+use butter_core::node::Destination;
+use butter_core::storage::{StoreDone, StoreTicket};
+use butter_core::time::Instant;
+use butter_core::wire::MTU;
+use twox_hash::XxHash3_128;
+
+use super::packets::PacketId;
+use super::queue::What;
+use super::slot::LINK;
+use super::{Who, World};
+
+/// Rounds of polling after one input, and wake-ups at one moment, past which a node is taken to spin.
+const SPIN: u32 = 10_000;
+/// Packets that wait for a paused node, as in a socket's buffer; more are lost.
+const BACKLOG: usize = 256;
+
+impl World<'_> {
+    pub(super) fn arrive(&mut self, to: Who, from: Who, packet: PacketId) {
+        let slot = &mut self.slots[to.index()];
+        if slot.paused && slot.backlog.len() < BACKLOG {
+            slot.backlog.push((from, packet));
+            return;
+        }
+        let len = self.packets.take(packet, &mut self.buffer);
+        let from = self.slots[from.index()].addr;
+        let slot = &mut self.slots[to.index()];
+        let clock = slot.clock(self.now);
+        if let Some(node) = slot.node.as_mut().filter(|_| !slot.paused) {
+            node.handle_datagram(clock, LINK, from, &mut self.buffer[..len]);
+            self.pump(to);
+        }
+    }
+
+    pub(super) fn wake(&mut self, who: Who) {
+        let slot = &mut self.slots[who.index()];
+        let clock = slot.clock(self.now);
+        let Some(node) = slot.node.as_mut().filter(|_| !slot.paused) else { return };
+        slot.wakes += 1;
+        slot.spin = if slot.spin.0 == self.now { (self.now, slot.spin.1 + 1) } else { (self.now, 0) };
+        assert!(slot.spin.1 < SPIN, "{who:?} spins at {clock:?}: {:?}", node.deadline());
+        node.handle_timeout(clock);
+        self.pump(who);
+    }
+
+    /// Everything that a node has to say after an input, and its next wake-up.
+    pub(crate) fn pump(&mut self, who: Who) {
+        for round in 0.. {
+            assert!(round < SPIN, "{who:?} never falls silent at {:?}", self.now);
+            let events = self.pump_events(who);
+            let packets = self.pump_packets(who);
+            let stored = self.pump_store(who);
+            if !(events || packets || stored) {
+                break;
+            }
+        }
+        let slot = &self.slots[who.index()];
+        let deadline = slot.node.as_ref().filter(|_| !slot.paused).and_then(|node| node.deadline());
+        let at = deadline.map(|deadline| slot.booted.plus_us(deadline.at.as_micros()).max(self.now));
+        self.queue.arm(who, at);
+    }
+
+    fn pump_events(&mut self, who: Who) -> bool {
+        let slot = &mut self.slots[who.index()];
+        let clock = slot.clock(self.now);
+        let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return false };
+        let mut any = false;
+        while let Some(event) = node.poll_event() {
+            any = true;
+            if !self.jobs.event(self.now, clock, who, event, node)
+                && let Some(hook) = &mut self.hook
+            {
+                hook(clock, who, event, node);
+            }
+        }
+        any
+    }
+
+    fn pump_packets(&mut self, who: Who) -> bool {
+        let slot = &mut self.slots[who.index()];
+        let clock = slot.clock(self.now);
+        let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return false };
+        let mut any = false;
+        while let Some(transmit) = node.poll_transmit(clock, LINK, &mut self.buffer[..MTU]) {
+            any = true;
+            let bytes = &self.buffer[..transmit.len];
+            self.trace = traced(self.trace, self.now, who, transmit.to, bytes);
+            self.sent.clear();
+            self.net.send(who, transmit.to, bytes.len(), &mut self.sent);
+            if self.sent.is_empty() {
+                continue;
+            }
+            let packet = self.packets.keep(bytes, self.sent.len() as u32);
+            for sent in &self.sent {
+                let what = What::Packet { to: sent.to, from: who, packet };
+                self.queue.push(self.now.plus_us(sent.after_us), what);
+            }
+        }
+        any
+    }
+
+    fn pump_store(&mut self, who: Who) -> bool {
+        let mut any = false;
+        loop {
+            let slot = &mut self.slots[who.index()];
+            let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return any };
+            let Some(op) = node.poll_store(&mut self.buffer) else { return any };
+            any = true;
+            slot.disk.begin(op, &self.buffer);
+            if self.config.disk_us == 0 {
+                self.end_stored(who, op.ticket());
+            } else {
+                let what = What::Stored { at: who, boot: slot.boots, ticket: op.ticket() };
+                self.queue.push(self.now.plus_us(self.config.disk_us), what);
+            }
+        }
+    }
+
+    pub(super) fn end_stored(&mut self, who: Who, ticket: StoreTicket) -> bool {
+        let slot = &mut self.slots[who.index()];
+        let clock = slot.clock(self.now);
+        let (Some(node), Some(result)) = (slot.node.as_deref_mut(), slot.disk.end(ticket)) else { return false };
+        node.handle_store(clock, StoreDone { ticket, result });
+        true
+    }
+
+    /// Hands a resumed node what has waited for it.
+    pub(crate) fn drain_backlog(&mut self, who: Who) {
+        for (from, packet) in std::mem::take(&mut self.slots[who.index()].backlog) {
+            self.arrive(who, from, packet);
+        }
+    }
+
+    /// Forgets what has waited for a node that died.
+    pub(crate) fn drop_backlog(&mut self, who: Who) {
+        for (_, packet) in std::mem::take(&mut self.slots[who.index()].backlog) {
+            self.packets.take(packet, &mut self.buffer);
+        }
+    }
+}
+
+fn traced(trace: u128, now: Instant, from: Who, to: Destination, bytes: &[u8]) -> u128 {
+    let mut head = [0; 64];
+    head[..16].copy_from_slice(&trace.to_le_bytes());
+    head[16..24].copy_from_slice(&now.as_micros().to_le_bytes());
+    head[24..28].copy_from_slice(&from.0.to_le_bytes());
+    match to {
+        Destination::Addr(addr) => {
+            head[29..45].copy_from_slice(&addr.ip);
+            head[45..47].copy_from_slice(&addr.port.to_le_bytes());
+            head[47..49].copy_from_slice(&addr.slot.to_le_bytes());
+        }
+        Destination::Multicast => head[28] = 1,
+        Destination::Broadcast => head[28] = 2,
+    }
+    head[49..57].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+    let seed = XxHash3_128::oneshot(&head);
+    XxHash3_128::oneshot_with_seed(seed as u64, bytes) ^ seed >> 64
+}
