@@ -46,8 +46,8 @@ fn two_nodes_have_a_session_within_a_second() {
 /// random exchange to bring them together.
 #[test]
 fn s4_5_who_joined_by_the_same_host_meet_each_other_without_multicast() {
-    let alone = Profile::desktop().with(|profile| profile.config.lan = false);
-    let spec = Spec { profile: alone, ..Spec::default() };
+    let alone = Machine::desktop().with(|machine| machine.config.lan = false);
+    let spec = Spec { machine: alone, ..Spec::default() };
     for seed in 0..200 {
         let crypto = FakeCrypto::new();
         let mut world = world(&crypto, seed);
