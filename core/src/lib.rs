@@ -37,6 +37,8 @@ pub mod group;
 pub mod hosts;
 pub mod id;
 pub mod identity;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod memory;
 pub mod node;
 #[doc(hidden)]

@@ -33,6 +33,8 @@ use crate::table::{Handle, Index, Slot, Slots, Store};
 use crate::time::Instant;
 use crate::wire::{Descriptor, MemberState, Message, Writer};
 
+#[cfg(feature = "inspect")]
+pub(crate) use descriptor::{Members, merge_entry};
 pub use known::{Class, Known};
 pub use partners::Partner;
 pub use seats::{GroupInfo, GroupState};
@@ -195,6 +197,19 @@ impl<'m> Groups<'m> {
     /// The group of a seat of which we are a member.
     pub fn group_in(&self, seat: Handle) -> Option<GroupId> {
         self.seats.get(seat).filter(|seat| seat.phase == Phase::Member).map(|seat| seat.id)
+    }
+
+    /// The group in a seat and all entries of its members.
+    #[cfg(feature = "inspect")]
+    pub fn members_in(&self, seat: Handle) -> Option<(GroupId, &[crate::wire::MemberEntry])> {
+        let seat = self.seats.get(seat).filter(|seat| seat.phase == Phase::Member)?;
+        Some((seat.id, &seat.members))
+    }
+
+    /// Whether we leave gracefully.
+    #[cfg(feature = "inspect")]
+    pub fn leaving(&self) -> bool {
+        self.leaving.is_some()
     }
 
     fn seat_by_prefix(&self, prefix: [u8; 4]) -> Option<Handle> {

@@ -233,6 +233,9 @@ impl Node<'_> {
             }
             let _ = page.items.insert(at, info);
         }
+        if cfg!(feature = "mutant-sync-gap") && request.after != Key::default() {
+            page.items.pop();
+        }
         if reply.value(&page) { Served::Reply } else { Served::Refuse(Status::Failed) }
     }
 

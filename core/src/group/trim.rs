@@ -42,7 +42,7 @@ impl Node<'_> {
         let beat_ms = self.env.config.beat_ms;
         let Some(seat) = self.groups.seats.get(handle).filter(|seat| seat.phase == Phase::Member) else { return };
         let wanted = usize::from(seat.wanted);
-        let proved = seat.agreeing();
+        let proved = if cfg!(feature = "mutant-trim-early") { wanted } else { seat.agreeing() };
         if let Some(until) = leaving {
             // As many as wanted hold the same; or all that there are do, and nobody was found to be recruited; or time is up.
             let all = proved + 1 >= seat.live() && seat.recruit.in_vain();

@@ -1,0 +1,36 @@
+//! What checkers outside of nodes read: a simulator that knows everything compares it with what should be.
+
+use crate::group::Members;
+use crate::id::GroupId;
+use crate::node::{Node, SeatId};
+use crate::wire::{MEMBERS_MAX, MemberEntry};
+
+/// Reading that no application needs. Built with the feature `inspect` only, so that small machines do not pay for it.
+pub trait Inspect {
+    /// The group in a seat and its members with their incarnations, gone ones included, in the order of their ids.
+    /// `None` when we are not a member (any more).
+    fn members(&self, seat: SeatId) -> Option<(GroupId, &[MemberEntry])>;
+
+    /// Whether [`Node::leave`] was asked for.
+    fn leaving(&self) -> bool;
+}
+
+impl Inspect for Node<'_> {
+    fn members(&self, seat: SeatId) -> Option<(GroupId, &[MemberEntry])> {
+        self.groups.members_in(seat.0)
+    }
+
+    fn leaving(&self) -> bool {
+        self.groups.leaving()
+    }
+}
+
+/// Merges the entries of several lists, in the order given, as a member does that hears of them (§5.3), and gives the
+/// incarnations and states that come out. Lists of more than 12 ids lose gone ones, and then the order counts.
+pub fn merged<'a>(entries: impl IntoIterator<Item = &'a MemberEntry>) -> heapless::Vec<MemberEntry, MEMBERS_MAX> {
+    let mut members = Members::new();
+    for entry in entries {
+        crate::group::merge_entry(&mut members, entry);
+    }
+    members
+}
