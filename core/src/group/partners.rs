@@ -209,7 +209,6 @@ impl Node<'_> {
             }
             partner.missed = true;
             partner.loss += (1000 - partner.loss) / 16;
-            self.env.counters.doubts += 1;
             return self.doubt(handle);
         };
         if partner.heard > doubt.since {
@@ -238,6 +237,7 @@ impl Node<'_> {
         let partner = self.groups.partners.get_mut(handle)?;
         let next = now.plus_ms(step_ms);
         partner.doubt = Some(Doubt { since: now, rounds: 1, next });
+        self.env.counters.doubts += 1;
         self.probe(handle, true);
         self.beat_soon(next);
         Some(next)
@@ -469,7 +469,6 @@ impl Node<'_> {
         if let Some(partner) = self.groups.partners.get_mut(handle) {
             partner.peer = None;
             if partner.doubt.is_none() {
-                self.env.counters.doubts += 1;
                 self.doubt(handle);
             }
         }
