@@ -19,6 +19,7 @@
 //! ```
 
 mod chance;
+mod check;
 mod crypto;
 mod disk;
 mod fault;
@@ -27,6 +28,7 @@ mod net;
 pub mod report;
 mod world;
 
+pub use check::Violation;
 pub use crypto::FakeCrypto;
 pub use disk::Disk;
 pub use fault::Churn;

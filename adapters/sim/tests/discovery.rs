@@ -57,7 +57,8 @@ fn s4_5_who_joined_by_the_same_host_meet_each_other_without_multicast() {
             let who = world.add(&spec);
             world.meet(who, first).expect("it can be met");
         }
-        let met = |world: &World<'_>, who| world.node(who).map_or(0, |node| node.hosts().filter(|host| host.up).count());
+        let met =
+            |world: &World<'_>, who| world.node(who).map_or(0, |node| node.hosts().filter(|host| host.up).count());
         let all_met = |world: &mut World<'_>| world.up().all(|who| met(world, who) == 4);
         assert!(world.run_until(10_000, all_met), "seed {seed}");
     }

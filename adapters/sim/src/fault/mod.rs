@@ -37,6 +37,7 @@ impl World<'_> {
         slot.disk.crash();
         slot.paused = false;
         self.jobs.died(who, self.now);
+        self.checks.died(self.now, who);
         self.drop_backlog(who);
         self.detach(who);
         self.queue.arm(who, None);
@@ -66,6 +67,7 @@ impl World<'_> {
         let slot = &mut self.slots[who.index()];
         if slot.node.is_some() && !slot.paused {
             slot.paused = true;
+            self.checks.paused(self.now, who, ms);
             self.queue.arm(who, None);
             self.queue.push(self.now.plus_us(ms * 1000), What::Resume(who));
         }

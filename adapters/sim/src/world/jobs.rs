@@ -118,6 +118,11 @@ impl Jobs {
         true
     }
 
+    /// Those under way: where, and since when.
+    pub fn open(&self) -> impl Iterator<Item = (Who, Instant)> {
+        self.puts.values().chain(self.gets.values()).map(|job| (self.all[*job].who, self.all[*job].began))
+    }
+
     /// What a node had under way ends with it.
     pub fn died(&mut self, who: Who, now: Instant) {
         let puts = self.puts.extract_if(.., |(of, _), _| *of == who).map(|(_, job)| job);

@@ -21,6 +21,7 @@ pub use jobs::{Job, Outcome};
 pub(crate) use queue::What;
 pub use slot::Spec;
 
+use crate::check::Checks;
 use crate::disk::Disk;
 use crate::fault::Churning;
 use crate::net::{Net, Path, Sent};
@@ -53,11 +54,13 @@ pub struct WorldConfig {
     pub internet: Path,
     /// Microseconds that a storage operation takes; 0 ends it before anything else happens.
     pub disk_us: u64,
+    /// Whether the first rule that is broken is kept for [`World::violation`]. Else it panics.
+    pub keep_violation: bool,
 }
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        WorldConfig { seed: 0, lan: Path::LAN, internet: Path::INTERNET, disk_us: 0 }
+        WorldConfig { seed: 0, lan: Path::LAN, internet: Path::INTERNET, disk_us: 0, keep_violation: false }
     }
 }
 
@@ -74,6 +77,7 @@ pub struct World<'c> {
     pub(crate) churn: Option<Churning>,
     pub(crate) churns: u32,
     pub(crate) jobs: Jobs,
+    pub(crate) checks: Checks,
     net: Net,
     packets: Packets,
     sent: Vec<Sent>,
@@ -97,6 +101,7 @@ impl<'c> World<'c> {
             churn: None,
             churns: 0,
             jobs: Jobs::default(),
+            checks: Checks::new(config.keep_violation),
             net,
             packets: Packets::default(),
             sent: Vec::new(),
@@ -228,6 +233,9 @@ impl<'c> World<'c> {
         let Some((at, what)) = self.queue.pop(until) else { return false };
         self.now = at;
         self.steps += 1;
+        if self.checks.due(at) {
+            self.look();
+        }
         match what {
             What::Packet { to, from, packet } => self.arrive(to, from, packet),
             What::Wake(who) => self.wake(who),
@@ -242,6 +250,16 @@ impl<'c> World<'c> {
             What::Resume(who) => self.resume(who),
         }
         true
+    }
+
+    /// Deliveries under way, those that wait for paused nodes included.
+    pub(crate) fn deliveries_owed(&self) -> u64 {
+        self.packets.owed()
+    }
+
+    /// What became of the packets so far.
+    pub fn net_counters(&self) -> crate::net::NetCounters {
+        self.net.counters()
     }
 
     pub(crate) fn detach(&mut self, who: Who) {

@@ -15,6 +15,7 @@ struct Packet {
 pub struct Packets {
     all: Vec<Packet>,
     free: Vec<PacketId>,
+    owed: u64,
 }
 
 impl Packets {
@@ -28,6 +29,7 @@ impl Packets {
         packet.bytes.clear();
         packet.bytes.extend_from_slice(bytes);
         packet.left = deliveries;
+        self.owed += u64::from(deliveries);
         id
     }
 
@@ -37,10 +39,16 @@ impl Packets {
         let len = packet.bytes.len();
         out[..len].copy_from_slice(&packet.bytes);
         packet.left -= 1;
+        self.owed -= 1;
         if packet.left == 0 {
             self.free.push(id);
         }
         len
+    }
+
+    /// Deliveries under way.
+    pub fn owed(&self) -> u64 {
+        self.owed
     }
 
     /// Packets under way.

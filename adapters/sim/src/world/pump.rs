@@ -27,10 +27,13 @@ impl World<'_> {
         let from = self.slots[from.index()].addr;
         let slot = &mut self.slots[to.index()];
         let clock = slot.clock(self.now);
-        if let Some(node) = slot.node.as_mut().filter(|_| !slot.paused) {
-            node.handle_datagram(clock, LINK, from, &mut self.buffer[..len]);
-            self.pump(to);
-        }
+        let Some(node) = slot.node.as_mut().filter(|_| !slot.paused) else {
+            self.checks.vanished += 1;
+            return;
+        };
+        self.checks.heard(to);
+        node.handle_datagram(clock, LINK, from, &mut self.buffer[..len]);
+        self.pump(to);
     }
 
     pub(super) fn wake(&mut self, who: Who) {
@@ -68,6 +71,7 @@ impl World<'_> {
         let mut any = false;
         while let Some(event) = node.poll_event() {
             any = true;
+            self.checks.event(self.now, who, event, node);
             if !self.jobs.event(self.now, clock, who, event, node)
                 && let Some(hook) = &mut self.hook
             {
@@ -84,6 +88,7 @@ impl World<'_> {
         let mut any = false;
         while let Some(transmit) = node.poll_transmit(clock, LINK, &mut self.buffer[..MTU]) {
             any = true;
+            self.checks.said(who);
             let bytes = &self.buffer[..transmit.len];
             self.trace = traced(self.trace, self.now, who, transmit.to, bytes);
             self.sent.clear();
@@ -108,6 +113,7 @@ impl World<'_> {
             let Some(op) = node.poll_store(&mut self.buffer) else { return any };
             any = true;
             slot.disk.begin(op, &self.buffer);
+            self.checks.storing(who, op);
             if self.config.disk_us == 0 {
                 self.end_stored(who, op.ticket());
             } else {
@@ -121,6 +127,7 @@ impl World<'_> {
         let slot = &mut self.slots[who.index()];
         let clock = slot.clock(self.now);
         let (Some(node), Some(result)) = (slot.node.as_deref_mut(), slot.disk.end(ticket)) else { return false };
+        self.checks.stored(self.now, who, ticket, result.is_ok(), node);
         node.handle_store(clock, StoreDone { ticket, result });
         true
     }
@@ -136,6 +143,7 @@ impl World<'_> {
     pub(crate) fn drop_backlog(&mut self, who: Who) {
         for (_, packet) in std::mem::take(&mut self.slots[who.index()].backlog) {
             self.packets.take(packet, &mut self.buffer);
+            self.checks.vanished += 1;
         }
     }
 }

@@ -127,7 +127,9 @@ impl<'c> World<'c> {
         let mut node = node.unwrap_or_else(|error| panic!("the machine of {who:?} cannot work: {error}"));
         node.handle_link(Instant::ZERO, LINK, LinkState::Up { mtu: MTU as u16 });
         slot.node = Some(Box::new(node));
+        let id = slot.id;
         self.net.attach(who, slot.spec.segment, slot.addr);
+        self.checks.started(self.now, who, id);
         self.pump(who);
     }
 }
