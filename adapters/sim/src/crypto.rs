@@ -37,6 +37,39 @@ struct Seen {
     ephemerals: HashMap<[u8; 32], u128>,
     /// Room to join the parts of what is hashed.
     joined: Vec<u8>,
+    sealed: Sealed,
+}
+
+/// What was sealed so far. Nobody else sees what sessions say: on its way it is hidden.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Messages in session packets and their bytes, lengths included, by the number of their kind
+    /// ([`butter_core::wire::Message`]'s variants in order); the last one counts all kinds from 23 on.
+    pub messages: [(u64, u64); 24],
+    /// Everything sealed under a random nonce, which is what hosts say before they have a session, and its bytes.
+    pub greetings: (u64, u64),
+}
+
+impl Sealed {
+    fn count(&mut self, session: bool, mut plain: &[u8]) {
+        if !session {
+            self.greetings.0 += 1;
+            self.greetings.1 += plain.len() as u64;
+            return;
+        }
+        // Messages are `length ‖ kind ‖ …` (PROTOCOL §2.5), and a length of zero begins the padding.
+        while let [low, high, kind, ..] = *plain {
+            let long = low & 0x80 != 0;
+            let (head, kind) = if long { (2, kind) } else { (1, high) };
+            let length = if long { usize::from(low & 0x7f) | usize::from(high) << 7 } else { usize::from(low) };
+            if length == 0 {
+                break;
+            }
+            let sum = &mut self.messages[usize::from(kind).min(23)];
+            *sum = (sum.0 + 1, sum.1 + (head + length) as u64);
+            plain = plain.get(head + length..).unwrap_or_default();
+        }
+    }
 }
 
 const INITIATOR: u8 = 1;
@@ -55,8 +88,14 @@ impl FakeCrypto {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn used(&self, key: &[u8; 32], nonce: &[u8; 12]) {
+    /// What was sealed so far.
+    pub fn sealed(&self) -> Sealed {
+        self.seen().sealed
+    }
+
+    fn used(&self, key: &[u8; 32], nonce: &[u8; 12], plain: &[u8]) {
         let mut seen = self.seen();
+        seen.sealed.count(nonce[..4] == [0; 4], plain);
         let [prefix @ .., n0, n1, n2, n3, n4, n5, n6, n7] = *nonce;
         if prefix == [0; 4] {
             let number = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
@@ -209,7 +248,7 @@ impl Crypto for FakeCrypto {
     }
 
     fn seal(&self, key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
-        self.used(key, nonce);
+        self.used(key, nonce, data);
         let seed = tag_seed(key, nonce, ad);
         let tag = tag(seed, data);
         mask((seed >> 64) as u64, data);
@@ -313,6 +352,8 @@ impl Crypto for FakeCrypto {
 
 #[cfg(test)]
 mod tests {
+    use butter_core::wire::{Message, Writer};
+
     use super::*;
 
     const KEY: [u8; 32] = [5; 32];
@@ -341,6 +382,23 @@ mod tests {
         }
         crypto.open(&KEY, &counter(1), b"ad", &mut data, &sealed).unwrap();
         assert_eq!(&data, b"bread and butter");
+    }
+
+    #[test]
+    fn messages_are_counted_by_kind_before_they_are_hidden() {
+        let (crypto, mut buf) = (FakeCrypto::new(), [0; 128]);
+        let mut writer = Writer::new(&mut buf);
+        writer.message(&Message::Probe { token: 7 });
+        writer.message(&Message::Bye);
+        writer.message(&Message::Probe { token: 8 });
+        let written = writer.len();
+        crypto.seal(&KEY, &counter(1), b"", &mut buf);
+        crypto.seal(&KEY, &[9; 12], b"", &mut [0; 40]);
+        let sealed = crypto.sealed();
+        let (probes, byes) = (sealed.messages[12], sealed.messages[5]);
+        assert_eq!((probes.0, byes.0, probes.1 + byes.1), (2, 1, written as u64));
+        assert_eq!(sealed.messages.iter().map(|of| of.0).sum::<u64>(), 3, "padding is no message");
+        assert_eq!(sealed.greetings, (1, 40));
     }
 
     #[test]

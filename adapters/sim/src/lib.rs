@@ -26,10 +26,11 @@ mod fault;
 mod machine;
 mod net;
 pub mod report;
+pub mod sample;
 mod world;
 
 pub use check::Violation;
-pub use crypto::FakeCrypto;
+pub use crypto::{FakeCrypto, Sealed};
 pub use disk::Disk;
 pub use fault::Churn;
 pub use machine::Machine;

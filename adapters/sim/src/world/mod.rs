@@ -167,6 +167,11 @@ impl<'c> World<'c> {
         self.slots.get(who.index())?.node.as_deref()
     }
 
+    /// Virtual microseconds since a node last started.
+    pub fn uptime_us(&self, who: Who) -> u64 {
+        self.now.since(self.slots[who.index()].booted)
+    }
+
     /// A node's id.
     pub fn id(&self, who: Who) -> NodeId {
         self.slots[who.index()].id
