@@ -31,8 +31,8 @@ mod world;
 
 pub use check::Violation;
 pub use crypto::{FakeCrypto, Sealed};
-pub use disk::Disk;
-pub use fault::Churn;
+pub use disk::{Disk, DiskFaults, DiskModel};
+pub use fault::{Churn, Domain};
 pub use machine::Machine;
-pub use net::{Net, NetCounters, Path, SegmentId, Sent};
+pub use net::{Net, NetCounters, PARTITIONS_MAX, PartitionId, Path, SegmentId, Sent, Way};
 pub use world::{GroupView, Hook, Job, Outcome, Spec, Who, World, WorldConfig};

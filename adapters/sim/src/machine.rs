@@ -4,6 +4,8 @@ use butter_core::config::Config;
 use butter_core::memory::Limits;
 use butter_core::wire::Facts;
 
+use crate::disk::DiskModel;
+
 /// A kind of machine: what it may hold, and how it behaves.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -11,13 +13,15 @@ pub struct Machine {
     pub limits: Limits,
     /// Timings, policies, storage.
     pub config: Config,
+    /// How fast its storage is, and how long it lasts.
+    pub disk: DiskModel,
 }
 
 impl Machine {
     /// A microcontroller: [`Limits::TINY`], one seat of 8 blocks.
     pub fn tiny() -> Machine {
         let config = Config { flags: Facts::MAINS | Facts::TINY, storage_blocks: 8, ..Config::default() };
-        Machine { limits: Limits::TINY, config }
+        Machine { limits: Limits::TINY, config, disk: DiskModel::default() }
     }
 
     /// A desktop program, with tables small enough that hundreds of them fit a simulation: 256 known hosts and groups,
@@ -43,7 +47,7 @@ impl Machine {
             jobs: 32,
             events: 256,
         };
-        Machine { limits, config: Config { storage_blocks: 4096, ..Config::default() } }
+        Machine { limits, config: Config { storage_blocks: 4096, ..Config::default() }, disk: DiskModel::default() }
     }
 
     /// This kind, changed.

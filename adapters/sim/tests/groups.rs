@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use butter_core::group::GroupState;
 use butter_core::id::Key;
 use butter_core::retrieve::Progress;
-use butter_sim::{FakeCrypto, Machine, Outcome, Path, Spec, Who, World, WorldConfig};
+use butter_sim::{FakeCrypto, Machine, Outcome, Path, Spec, Way, Who, World, WorldConfig};
 
 const MINUTE: u64 = 60_000;
 
@@ -211,10 +211,10 @@ fn a_split_heals_without_loss() {
     world.run_for(5_000);
     let mut items = put_at_each(&mut world, &nodes, 500);
     assert_goldilocks(&mut world);
-    world.net().split(nodes[6..].to_vec(), 1);
+    world.net().partition(&nodes[6..], None, Way::Both).unwrap();
     world.run_for(30_000);
     items.extend(put_at_each(&mut world, &[nodes[0], nodes[11]], 600));
-    world.net().heal();
+    world.net().heal_all();
     assert_goldilocks(&mut world);
     for at in [nodes[0], nodes[11]] {
         assert_all_there(&mut world, at, &items);

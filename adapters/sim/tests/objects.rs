@@ -127,11 +127,15 @@ fn roomy() -> Machine {
     Machine::desktop().with(|machine| machine.config.storage_blocks = 16_384)
 }
 
+fn with_disk(op_us: u32) -> Machine {
+    roomy().with(|machine| machine.disk.op_us = op_us)
+}
+
 #[test]
 fn s6_3_a_lone_node_holds_one_copy_of_any_length() {
     let crypto = FakeCrypto::new();
-    let mut net = Net::new(&crypto, WorldConfig { disk_us: 100, ..WorldConfig::default() });
-    let who = net.world.add(&Spec { machine: roomy(), ..Spec::default() });
+    let mut net = Net::new(&crypto, WorldConfig::default());
+    let who = net.world.add(&Spec { machine: with_disk(100), ..Spec::default() });
     net.world.run_for(2_000);
     for n in [0, 1, 4096, 4097, 100_000, 520_192, 520_193, 3_000_000] {
         let bytes = bytes(n);
@@ -288,9 +292,9 @@ fn s6_3_a_member_may_die_while_an_object_is_put() {
 fn s6_4_a_lossy_network_costs_time_only() {
     let crypto = FakeCrypto::new();
     let lan = Path { loss_permille: 100, duplicate_permille: 20, reorder_permille: 50, ..Path::LAN };
-    let mut net = Net::new(&crypto, WorldConfig { seed: 9, lan, disk_us: 200, ..WorldConfig::default() });
+    let mut net = Net::new(&crypto, WorldConfig { seed: 9, lan, ..WorldConfig::default() });
     for _ in 0..5 {
-        net.world.add(&Spec { machine: roomy(), ..Spec::default() });
+        net.world.add(&Spec { machine: with_disk(200), ..Spec::default() });
     }
     net.world.run_for(5_000);
     for n in [1, 100_000, 1_000_000] {

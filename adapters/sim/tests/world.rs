@@ -1,13 +1,17 @@
 //! The world itself: time, faults, and that the same seed gives the same run.
 
-use butter_sim::{Churn, FakeCrypto, Path, Spec, Who, World, WorldConfig};
+use butter_sim::{Churn, FakeCrypto, Machine, Path, Spec, Who, World, WorldConfig};
 
 /// 40 nodes on a bad network, under churn, for 40 virtual seconds.
 fn busy(crypto: &FakeCrypto, seed: u64) -> World<'_> {
     let lan = Path { loss_permille: 50, duplicate_permille: 20, reorder_permille: 20, ..Path::LAN };
-    let mut world = World::new(crypto, WorldConfig { seed, lan, disk_us: 500, ..WorldConfig::default() });
+    let mut world = World::new(crypto, WorldConfig { seed, lan, ..WorldConfig::default() });
+    let machine = Machine::desktop().with(|machine| machine.disk.op_us = 500);
     for i in 0..40 {
-        world.add_at(&Spec { public: i % 2 == 0, ..Spec::default() }, world.now().plus_ms(i * 10));
+        world.add_at(
+            &Spec { machine: machine.clone(), public: i % 2 == 0, ..Spec::default() },
+            world.now().plus_ms(i * 10),
+        );
     }
     world.run_for(10_000);
     world.churn(Churn { mean_life_ms: 50_000, for_ms: 20_000, replace: true });

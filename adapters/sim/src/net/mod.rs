@@ -1,14 +1,19 @@
 //! The network: who hears what, and when. Sans-IO: it is told what is sent and says what arrives.
 
-use std::collections::{BTreeSet, HashMap};
+mod partition;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use butter_core::addr::Addr;
 use butter_core::node::Destination;
 use butter_core::rng::Rng;
 
+pub use partition::{PARTITIONS_MAX, PartitionId, Way};
+
 use crate::chance;
 use crate::world::Who;
+use partition::Partitions;
 
 /// How packets travel between two places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +63,6 @@ struct Segment {
 struct Host {
     addr: Addr,
     segment: SegmentId,
-    side: u8,
 }
 
 /// What became of the packets. A multicast counts once per host that might have heard it.
@@ -74,7 +78,7 @@ pub struct NetCounters {
     pub duplicated: u64,
     /// Held back.
     pub held: u64,
-    /// Stopped by a cut.
+    /// Stopped by a partition.
     pub cut: u64,
     /// Sent to an address that nobody has (any more), or by multicast where there is none.
     pub unreachable: u64,
@@ -97,9 +101,9 @@ pub struct Net {
     segments: Vec<Segment>,
     hosts: Vec<Option<Host>>,
     by_addr: HashMap<Addr, Who>,
-    /// Pairs (from, to) between which nothing passes.
-    cuts: BTreeSet<(Who, Who)>,
+    partitions: Partitions,
     public_given: u32,
+    prefix_given: BTreeMap<u16, u32>,
     counters: NetCounters,
 }
 
@@ -112,8 +116,9 @@ impl Net {
             segments: Vec::new(),
             hosts: Vec::new(),
             by_addr: HashMap::new(),
-            cuts: BTreeSet::new(),
+            partitions: Partitions::default(),
             public_given: 0,
+            prefix_given: BTreeMap::new(),
             counters: NetCounters::default(),
         }
     }
@@ -141,17 +146,28 @@ impl Net {
         self.internet = path;
     }
 
-    /// An address that nobody has had: `10.segment.x.y`, or a public one, scattered over 20.0.0.0/6. Port 7000.
-    pub fn next_addr(&mut self, segment: SegmentId, public: bool) -> Addr {
-        let ip = if public {
-            self.public_given += 1;
-            // An odd factor permutes the 26 bits: neighbours in time share no prefix.
-            0x1400_0000 | self.public_given.wrapping_mul(0x009e_3779) & 0x03ff_ffff
-        } else {
-            let given = &mut self.segments[usize::from(segment.0)].given;
-            *given += 1;
-            assert!(*given < 0x1_0000 && segment.0 < 0x100, "10.0.0.0/8 is used up");
-            0x0a00_0000 | u32::from(segment.0) << 16 | *given
+    /// An address that nobody has had, port 7000: `10.segment.x.y`, or a public one, scattered over 20.0.0.0/6, or of the
+    /// /24 with this number, each anywhere in 24.0.0.0/8 and with room for 254.
+    pub fn next_addr(&mut self, segment: SegmentId, public: bool, prefix: Option<u16>) -> Addr {
+        // An odd factor permutes the bits: neighbours in time share no prefix.
+        let scatter = |n: u32| n.wrapping_mul(0x009e_3779);
+        let ip = match (public, prefix) {
+            (true, Some(prefix)) => {
+                let given = self.prefix_given.entry(prefix).or_default();
+                *given += 1;
+                assert!(*given < 0xff, "prefix {prefix} is used up");
+                0x1800_0000 | (scatter(prefix.into()) & 0xffff) << 8 | *given
+            }
+            (true, None) => {
+                self.public_given += 1;
+                0x1400_0000 | scatter(self.public_given) & 0x03ff_ffff
+            }
+            (false, _) => {
+                let given = &mut self.segments[usize::from(segment.0)].given;
+                *given += 1;
+                assert!(*given < 0x1_0000 && segment.0 < 0x100, "10.0.0.0/8 is used up");
+                0x0a00_0000 | u32::from(segment.0) << 16 | *given
+            }
         };
         SocketAddr::new(Ipv4Addr::from(ip).into(), 7000).into()
     }
@@ -165,7 +181,7 @@ impl Net {
         self.segments[usize::from(segment.0)].hosts.push(who);
         let before = self.by_addr.insert(addr, who);
         assert!(before.is_none(), "{addr} belongs to {before:?}");
-        self.hosts[who.index()] = Some(Host { addr, segment, side: 0 });
+        self.hosts[who.index()] = Some(Host { addr, segment });
     }
 
     /// Unplugs a node; packets to its address go nowhere.
@@ -185,30 +201,33 @@ impl Net {
         self.hosts.get(who.index())?.as_ref()
     }
 
-    /// Puts nodes on one side of a partition; packets pass only between nodes of the same side. All begin on side 0.
-    pub fn split(&mut self, nodes: impl IntoIterator<Item = Who>, side: u8) {
-        for who in nodes {
-            if let Some(host) = self.hosts.get_mut(who.index()).and_then(Option::as_mut) {
-                host.side = side;
-            }
+    /// A node is new: packets pass between it and all that are not cut off. `stands_for`: the one whose place it takes.
+    pub(crate) fn joined(&mut self, who: Who, stands_for: Option<Who>) {
+        match stands_for {
+            Some(other) => self.partitions.inherit(who, other),
+            None => self.partitions.joined(who),
         }
     }
 
-    /// Puts all nodes of a segment on one side of a partition.
-    pub fn split_segment(&mut self, segment: SegmentId, side: u8) {
-        let nodes = self.segments[usize::from(segment.0)].hosts.clone();
-        self.split(nodes, side);
+    /// Stops packets between `near` and `far` until it is healed; without `far`, between `near` and everybody else, also
+    /// those that come later. `None`: [`PARTITIONS_MAX`] are open. Cost: one look at every node.
+    pub fn partition(&mut self, near: &[Who], far: Option<&[Who]>, way: Way) -> Option<PartitionId> {
+        self.partitions.begin(near, far, way)
     }
 
-    /// Stops packets from one node to another, in this direction only.
-    pub fn cut(&mut self, from: Who, to: Who) {
-        self.cuts.insert((from, to));
+    /// Ends a partition; false when it had ended.
+    pub fn heal(&mut self, id: PartitionId) -> bool {
+        self.partitions.heal(id)
     }
 
-    /// Ends all partitions and cuts.
-    pub fn heal(&mut self) {
-        self.cuts.clear();
-        self.hosts.iter_mut().flatten().for_each(|host| host.side = 0);
+    /// Ends all partitions.
+    pub fn heal_all(&mut self) {
+        self.partitions.heal_all();
+    }
+
+    /// The nodes that are plugged in to a segment, in the order in which they were.
+    pub fn on_segment(&self, segment: SegmentId) -> &[Who] {
+        &self.segments[usize::from(segment.0)].hosts
     }
 
     /// What became of the packets so far.
@@ -219,12 +238,12 @@ impl Net {
     /// Sends `len` bytes, and appends to `out` what arrives when.
     pub fn send(&mut self, from: Who, to: Destination, len: usize, out: &mut Vec<Sent>) {
         let Some(sender) = self.host(from) else { return };
-        let (segment, side) = (sender.segment, sender.side);
+        let segment = sender.segment;
         let local = &self.segments[usize::from(segment.0)];
         let before = out.len();
         match to {
             Destination::Addr(addr) => match self.by_addr.get(&addr.with_slot(0)).copied() {
-                Some(to) => self.one(from, side, segment, to, out),
+                Some(to) => self.one(from, segment, to, out),
                 None => self.counters.unreachable += 1,
             },
             Destination::Multicast if !local.multicast => self.counters.unreachable += 1,
@@ -233,7 +252,7 @@ impl Net {
                 for i in 0..self.segments[usize::from(segment.0)].hosts.len() {
                     let to = self.segments[usize::from(segment.0)].hosts[i];
                     if to != from {
-                        self.one(from, side, segment, to, out);
+                        self.one(from, segment, to, out);
                     }
                 }
             }
@@ -243,13 +262,13 @@ impl Net {
         self.counters.bytes += deliveries * len as u64;
     }
 
-    fn one(&mut self, from: Who, side: u8, segment: SegmentId, to: Who, out: &mut Vec<Sent>) {
+    fn one(&mut self, from: Who, segment: SegmentId, to: Who, out: &mut Vec<Sent>) {
         let Some(receiver) = self.host(to) else { return };
-        if receiver.side != side || (!self.cuts.is_empty() && self.cuts.contains(&(from, to))) {
+        let path = if receiver.segment == segment { self.segments[usize::from(segment.0)].path } else { self.internet };
+        if self.partitions.any() && self.partitions.stop(from, to) {
             self.counters.cut += 1;
             return;
         }
-        let path = if receiver.segment == segment { self.segments[usize::from(segment.0)].path } else { self.internet };
         if chance::permille(&mut self.rng, path.loss_permille) {
             self.counters.lost += 1;
             return;
@@ -274,13 +293,15 @@ impl Net {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn net(path: Path) -> (Net, SegmentId, SegmentId) {
         let mut net = Net::new(1, Path::INTERNET);
         let (a, b) = (net.add_segment(path), net.add_segment(path));
         for who in 0..6 {
             let segment = if who < 4 { a } else { b };
-            let addr = net.next_addr(segment, who % 2 == 0);
+            let addr = net.next_addr(segment, who % 2 == 0, None);
+            net.joined(Who(who), None);
             net.attach(Who(who), segment, addr);
         }
         (net, a, b)
@@ -308,18 +329,21 @@ mod tests {
     }
 
     #[test]
-    fn partitions_and_cuts_stop_packets_until_they_heal() {
+    fn partitions_stop_packets_until_they_heal() {
         let (mut net, a, _) = net(Path::LAN);
-        net.split([Who(1)], 1);
-        net.cut(Who(0), Who(2));
+        let alone = net.partition(&[Who(1)], None, Way::Both).unwrap();
+        net.partition(&[Who(0)], Some(&[Who(2)]), Way::Out).unwrap();
         assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [3]);
         assert_eq!(heard(&mut net, Who(2), Destination::Multicast), [0, 3]);
-        net.heal();
-        assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [1, 2, 3]);
-        net.split_segment(a, 2);
+        assert!(net.heal(alone));
+        assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [1, 3]);
+        net.heal_all();
+        let here = net.on_segment(a).to_vec();
+        net.partition(&here, None, Way::Both).unwrap();
         assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [1, 2, 3]);
         let far = Destination::Addr(net.addr(Who(5)).unwrap());
         assert!(heard(&mut net, Who(0), far).is_empty());
+        assert_eq!(net.counters().cut, 5);
     }
 
     #[test]
@@ -340,9 +364,14 @@ mod tests {
         let (mut net, a, b) = net(Path::LAN);
         let mut all = BTreeSet::new();
         for _ in 0..1000 {
-            let (public, private) = (net.next_addr(a, true), net.next_addr(b, false));
+            let (public, private) = (net.next_addr(a, true, None), net.next_addr(b, false, None));
             assert!(public.is_public() && !private.is_public());
             assert!(all.insert(public) && all.insert(private));
         }
+        let of = |net: &mut Net, prefix| net.next_addr(a, true, Some(prefix));
+        let together: Vec<Addr> = (0..254).map(|_| of(&mut net, 9)).collect();
+        assert!(together.iter().all(|addr| addr.is_public() && all.insert(*addr)));
+        assert!(together.iter().all(|addr| addr.prefix() == together[0].prefix()));
+        assert_ne!(of(&mut net, 10).prefix(), together[0].prefix());
     }
 }

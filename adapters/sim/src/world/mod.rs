@@ -13,6 +13,7 @@ use butter_core::counters::Counters;
 use butter_core::crypto::Crypto;
 use butter_core::id::NodeId;
 use butter_core::node::{Event, Refused};
+use butter_core::rng::Rng;
 use butter_core::time::Instant;
 use butter_core::wire::{BLOCK, MTU};
 
@@ -21,6 +22,7 @@ pub use jobs::{Job, Outcome};
 pub(crate) use queue::What;
 pub use slot::Spec;
 
+use crate::chance;
 use crate::check::Checks;
 use crate::disk::Disk;
 use crate::fault::Churning;
@@ -52,15 +54,13 @@ pub struct WorldConfig {
     pub lan: Path,
     /// How packets travel between segments.
     pub internet: Path,
-    /// Microseconds that a storage operation takes; 0 ends it before anything else happens.
-    pub disk_us: u64,
     /// Whether the first rule that is broken is kept for [`World::violation`]. Else it panics.
     pub keep_violation: bool,
 }
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        WorldConfig { seed: 0, lan: Path::LAN, internet: Path::INTERNET, disk_us: 0, keep_violation: false }
+        WorldConfig { seed: 0, lan: Path::LAN, internet: Path::INTERNET, keep_violation: false }
     }
 }
 
@@ -85,6 +85,8 @@ pub struct World<'c> {
     trace: u128,
     steps: u64,
     hook: Option<Hook>,
+    /// What storage draws its faults from.
+    pub(crate) disk_rng: Rng,
 }
 
 impl<'c> World<'c> {
@@ -109,6 +111,7 @@ impl<'c> World<'c> {
             trace: 0,
             steps: 0,
             hook: None,
+            disk_rng: chance::stream(config.seed, "disk", 0),
         }
     }
 
@@ -182,6 +185,16 @@ impl<'c> World<'c> {
         self.slots[who.index()].addr
     }
 
+    /// What a node was added as.
+    pub fn spec(&self, who: Who) -> &Spec {
+        &self.slots[who.index()].spec
+    }
+
+    /// What a node's clock shows now: its time since it started, as far as it can tell.
+    pub fn clock(&self, who: Who) -> Instant {
+        self.slots[who.index()].clock.read(self.now)
+    }
+
     /// What a node has stored.
     pub fn disk(&mut self, who: Who) -> &mut Disk {
         &mut self.slots[who.index()].disk
@@ -197,7 +210,7 @@ impl<'c> World<'c> {
     /// The same, but what it has to say waits for the next [`World::pump`].
     pub(crate) fn call_quietly<R>(&mut self, who: Who, verb: impl FnOnce(Instant, &mut Node<'c>) -> R) -> Option<R> {
         let slot = self.slots.get_mut(who.index())?;
-        let clock = slot.clock(self.now);
+        let clock = slot.clock.read(self.now);
         Some(verb(clock, slot.node.as_deref_mut()?))
     }
 
@@ -250,9 +263,14 @@ impl<'c> World<'c> {
                 }
             }
             What::Stored { .. } => {}
-            What::Start(who) => self.start(who),
+            What::Start { who, boot } if self.slots[who.index()].boots == boot => self.start(who),
+            What::Start { .. } => {}
             What::Kill { who, churn } => self.churn_kill(who, churn),
-            What::Resume(who) => self.resume(who),
+            What::Resume { who, boot } if self.slots[who.index()].boots == boot => self.resume(who),
+            What::Resume { .. } => {}
+            What::Heal(partition) => {
+                self.net.heal(partition);
+            }
         }
         true
     }

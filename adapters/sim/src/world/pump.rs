@@ -26,7 +26,7 @@ impl World<'_> {
         let len = self.packets.take(packet, &mut self.buffer);
         let from = self.slots[from.index()].addr;
         let slot = &mut self.slots[to.index()];
-        let clock = slot.clock(self.now);
+        let clock = slot.clock.read(self.now);
         let Some(node) = slot.node.as_mut().filter(|_| !slot.paused) else {
             self.checks.vanished += 1;
             return;
@@ -38,7 +38,7 @@ impl World<'_> {
 
     pub(super) fn wake(&mut self, who: Who) {
         let slot = &mut self.slots[who.index()];
-        let clock = slot.clock(self.now);
+        let clock = slot.clock.read(self.now);
         let Some(node) = slot.node.as_mut().filter(|_| !slot.paused) else { return };
         slot.wakes += 1;
         slot.spin = if slot.spin.0 == self.now { (self.now, slot.spin.1 + 1) } else { (self.now, 0) };
@@ -60,13 +60,13 @@ impl World<'_> {
         }
         let slot = &self.slots[who.index()];
         let deadline = slot.node.as_ref().filter(|_| !slot.paused).and_then(|node| node.deadline());
-        let at = deadline.map(|deadline| slot.booted.plus_us(deadline.at.as_micros()).max(self.now));
+        let at = deadline.map(|deadline| slot.clock.when(deadline.at).max(self.now));
         self.queue.arm(who, at);
     }
 
     fn pump_events(&mut self, who: Who) -> bool {
         let slot = &mut self.slots[who.index()];
-        let clock = slot.clock(self.now);
+        let clock = slot.clock.read(self.now);
         let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return false };
         let mut any = false;
         while let Some(event) = node.poll_event() {
@@ -83,7 +83,7 @@ impl World<'_> {
 
     fn pump_packets(&mut self, who: Who) -> bool {
         let slot = &mut self.slots[who.index()];
-        let clock = slot.clock(self.now);
+        let clock = slot.clock.read(self.now);
         let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return false };
         let mut any = false;
         while let Some(transmit) = node.poll_transmit(clock, LINK, &mut self.buffer[..MTU]) {
@@ -112,21 +112,22 @@ impl World<'_> {
             let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return any };
             let Some(op) = node.poll_store(&mut self.buffer) else { return any };
             any = true;
-            slot.disk.begin(op, &self.buffer);
+            let ends = slot.disk.begin(self.now, op, &self.buffer);
             self.checks.storing(who, op);
-            if self.config.disk_us == 0 {
+            if ends == self.now {
                 self.end_stored(who, op.ticket());
             } else {
-                let what = What::Stored { at: who, boot: slot.boots, ticket: op.ticket() };
-                self.queue.push(self.now.plus_us(self.config.disk_us), what);
+                self.queue.push(ends, What::Stored { at: who, boot: slot.boots, ticket: op.ticket() });
             }
         }
     }
 
     pub(super) fn end_stored(&mut self, who: Who, ticket: StoreTicket) -> bool {
         let slot = &mut self.slots[who.index()];
-        let clock = slot.clock(self.now);
-        let (Some(node), Some(result)) = (slot.node.as_deref_mut(), slot.disk.end(ticket)) else { return false };
+        let clock = slot.clock.read(self.now);
+        let (Some(node), Some(result)) = (slot.node.as_deref_mut(), slot.disk.end(ticket, &mut self.disk_rng)) else {
+            return false;
+        };
         self.checks.stored(self.now, who, ticket, result.is_ok(), node);
         node.handle_store(clock, StoreDone { ticket, result });
         true

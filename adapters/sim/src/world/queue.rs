@@ -8,6 +8,7 @@ use butter_core::time::Instant;
 
 use super::Who;
 use super::packets::PacketId;
+use crate::net::PartitionId;
 
 /// Something that happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,12 +19,14 @@ pub enum What {
     Wake(Who),
     /// A storage operation ends. Of no interest once the node has restarted, hence the boot.
     Stored { at: Who, boot: u32, ticket: StoreTicket },
-    /// A node starts.
-    Start(Who),
+    /// A node starts, unless it was started since its boot with this number.
+    Start { who: Who, boot: u32 },
     /// A node dies without a word, if that churn is not over.
     Kill { who: Who, churn: u32 },
-    /// A paused node goes on.
-    Resume(Who),
+    /// A paused node goes on, if that is still the boot that was paused.
+    Resume { who: Who, boot: u32 },
+    /// A partition heals.
+    Heal(PartitionId),
 }
 
 struct Entry {
@@ -117,6 +120,10 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn start(who: u32) -> What {
+        What::Start { who: Who(who), boot: 0 }
+    }
+
     fn at(ms: u64) -> Instant {
         Instant::from_millis(ms)
     }
@@ -124,12 +131,12 @@ mod tests {
     #[test]
     fn time_then_sequence() {
         let mut queue = Queue::default();
-        queue.push(at(2), What::Start(Who(0)));
+        queue.push(at(2), start(0));
         queue.arm(Who(1), Some(at(2)));
-        queue.push(at(2), What::Start(Who(2)));
-        queue.push(at(1), What::Start(Who(3)));
+        queue.push(at(2), start(2));
+        queue.push(at(1), start(3));
         let order: Vec<What> = std::iter::from_fn(|| queue.pop(at(5))).map(|(_, what)| what).collect();
-        let expected = [What::Start(Who(3)), What::Start(Who(0)), What::Wake(Who(1)), What::Start(Who(2))];
+        let expected = [start(3), start(0), What::Wake(Who(1)), start(2)];
         assert_eq!(order, expected);
     }
 

@@ -1,5 +1,7 @@
 //! A node's place in the world: how it is made and started.
 
+use std::rc::Rc;
+
 use butter_core::Node;
 use butter_core::addr::{Addr, LinkId, LinkState};
 use butter_core::crypto::SecretKey;
@@ -7,13 +9,14 @@ use butter_core::id::NodeId;
 use butter_core::identity::{Identity, Network};
 use butter_core::memory::Memory;
 use butter_core::time::Instant;
-use butter_core::wire::MTU;
+use butter_core::wire::{HostRecord, MTU};
 
 use super::packets::PacketId;
 use super::queue::What;
 use super::{Who, World};
 use crate::chance;
 use crate::disk::Disk;
+use crate::fault::Clock;
 use crate::machine::Machine;
 use crate::net::SegmentId;
 
@@ -33,36 +36,53 @@ pub struct Spec {
     pub network: String,
     /// The secret of a closed network.
     pub secret: Option<[u8; 32]>,
+    /// The site where it stands: a failure domain. 0 is a place of its own.
+    pub site: u16,
+    /// Whether it knows its site, and tells it as its place ([`butter_core::config::Config::place`]).
+    pub tells_site: bool,
+    /// The power supply that it hangs on: a failure domain. 0 is its own.
+    pub power: u16,
+    /// The /24 that its address is of, when public: a failure domain. `None`: any address, far from others.
+    pub prefix: Option<u16>,
+    /// By how many billionths its clock runs too fast; a quartz crystal is within 100,000.
+    pub drift_ppb: i32,
 }
 
 impl Default for Spec {
     fn default() -> Self {
-        Spec { machine: Machine::default(), segment: SegmentId(0), public: false, network: "sim".into(), secret: None }
+        Spec {
+            machine: Machine::default(),
+            segment: SegmentId(0),
+            public: false,
+            network: "sim".into(),
+            secret: None,
+            site: 0,
+            tells_site: false,
+            power: 0,
+            prefix: None,
+            drift_ppb: 0,
+        }
     }
 }
 
 pub(crate) struct Slot<'c> {
-    pub spec: Spec,
+    /// Shared by all nodes that were added as one kind.
+    pub spec: Rc<Spec>,
     pub secret: [u8; 32],
     pub id: NodeId,
     pub addr: Addr,
     pub disk: Disk,
     pub node: Option<Box<Node<'c>>>,
-    /// When it last started: the zero of its clock.
-    pub booted: Instant,
+    pub clock: Clock,
     pub boots: u32,
     pub paused: bool,
     pub backlog: Vec<(Who, PacketId)>,
     pub wakes: u64,
     pub spin: (Instant, u32),
+    /// The hosts that it knew when it died: what a program saves, and reads when it starts.
+    pub hosts: Vec<HostRecord>,
     /// What nodes that are gone had counted.
     pub counted: Vec<u64>,
-}
-
-impl Slot<'_> {
-    pub fn clock(&self, now: Instant) -> Instant {
-        Instant::from_micros(now.since(self.booted))
-    }
 }
 
 impl<'c> World<'c> {
@@ -73,39 +93,54 @@ impl<'c> World<'c> {
 
     /// Adds nodes of one kind that start now.
     pub fn add_all(&mut self, n: usize, spec: &Spec) -> Vec<Who> {
-        (0..n).map(|_| self.add(spec)).collect()
+        let spec = Rc::new(spec.clone());
+        (0..n).map(|_| self.add_one(spec.clone(), self.now, None)).collect()
     }
 
     /// Adds a node that starts at `at`.
     pub fn add_at(&mut self, spec: &Spec, at: Instant) -> Who {
+        self.add_one(Rc::new(spec.clone()), at, None)
+    }
+
+    /// Adds a node, perhaps at the place of another.
+    pub(crate) fn add_one(&mut self, spec: Rc<Spec>, at: Instant, stands_for: Option<Who>) -> Who {
         let who = Who(self.slots.len() as u32);
         let mut secret = [0; 32];
         chance::stream(self.config.seed, "secret", who.0.into()).fill(&mut secret);
-        let addr = self.net.next_addr(spec.segment, spec.public);
+        let addr = self.net.next_addr(spec.segment, spec.public, spec.prefix);
+        self.net.joined(who, stands_for);
         self.slots.push(Slot {
-            spec: spec.clone(),
             secret,
             id: self.crypto.node_id(&SecretKey(secret)),
             addr,
-            disk: Disk::default(),
+            disk: Disk::new(spec.machine.disk, spec.machine.config.storage_blocks),
             node: None,
-            booted: at,
+            clock: Clock::new(at, spec.drift_ppb),
             boots: 0,
             paused: false,
             backlog: Vec::new(),
             wakes: 0,
             spin: (Instant::ZERO, 0),
+            hosts: Vec::new(),
             counted: Vec::new(),
+            spec,
         });
-        if at <= self.now {
-            self.start(who);
-        } else {
-            self.queue.push(at, What::Start(who));
-        }
+        self.start_at(who, at);
         who
     }
 
-    /// Starts a node that is not up: a new boot with its identity, its address and what is on its disk.
+    /// Starts a node at a moment, unless it was started before then.
+    pub(crate) fn start_at(&mut self, who: Who, at: Instant) {
+        if at <= self.now {
+            self.start(who);
+        } else {
+            let boot = self.slots[who.index()].boots;
+            self.queue.push(at, What::Start { who, boot });
+        }
+    }
+
+    /// Starts a node that is not up: a new boot with its identity, its address, and the hosts that it knew when it died.
+    /// What is on its disk is forgotten: the core has no way yet to be told what is there.
     pub(crate) fn start(&mut self, who: Who) {
         let slot = &mut self.slots[who.index()];
         if slot.node.is_some() {
@@ -117,14 +152,21 @@ impl<'c> World<'c> {
         };
         let identity = Identity { secret: SecretKey(slot.secret), network };
         slot.boots += 1;
-        slot.booted = self.now;
+        slot.clock = Clock::new(self.now, slot.spec.drift_ppb);
+        slot.disk.clear();
         let mut seed = [0; 32];
         let boot = u64::from(who.0) << 32 | u64::from(slot.boots);
         chance::stream(self.config.seed, "boot", boot).fill(&mut seed);
-        let Machine { limits, config } = &slot.spec.machine;
-        let memory = Memory::heap(limits);
-        let node = Node::new(Instant::ZERO, config.clone(), identity, seed, self.crypto, memory);
+        let Machine { limits, config, .. } = &slot.spec.machine;
+        let mut config = config.clone();
+        if slot.spec.tells_site {
+            config.place = slot.spec.site;
+        }
+        let node = Node::new(Instant::ZERO, config, identity, seed, self.crypto, Memory::heap(limits));
         let mut node = node.unwrap_or_else(|error| panic!("the machine of {who:?} cannot work: {error}"));
+        for record in std::mem::take(&mut slot.hosts) {
+            node.remember(Instant::ZERO, &record, LINK);
+        }
         node.handle_link(Instant::ZERO, LINK, LinkState::Up { mtu: MTU as u16 });
         slot.node = Some(Box::new(node));
         let id = slot.id;
