@@ -26,7 +26,9 @@ mod fault;
 mod machine;
 mod net;
 pub mod report;
+pub mod run;
 pub mod sample;
+pub mod scenario;
 mod world;
 
 pub use check::Violation;

@@ -1,0 +1,3 @@
+//! Runs of scenarios, and what they leave behind.
+
+pub mod record;
