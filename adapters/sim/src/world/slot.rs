@@ -74,6 +74,8 @@ pub(crate) struct Slot<'c> {
     pub disk: Disk,
     pub node: Option<Box<Node<'c>>>,
     pub clock: Clock,
+    /// When it last started, in the world's time.
+    pub booted: Instant,
     pub boots: u32,
     pub paused: bool,
     pub backlog: Vec<(Who, PacketId)>,
@@ -116,6 +118,7 @@ impl<'c> World<'c> {
             disk: Disk::new(spec.machine.disk, spec.machine.config.storage_blocks),
             node: None,
             clock: Clock::new(at, spec.drift_ppb),
+            booted: at,
             boots: 0,
             paused: false,
             backlog: Vec::new(),
@@ -153,6 +156,7 @@ impl<'c> World<'c> {
         let identity = Identity { secret: SecretKey(slot.secret), network };
         slot.boots += 1;
         slot.clock = Clock::new(self.now, slot.spec.drift_ppb);
+        slot.booted = self.now;
         slot.disk.clear();
         let mut seed = [0; 32];
         let boot = u64::from(who.0) << 32 | u64::from(slot.boots);
