@@ -281,3 +281,27 @@ fn kills_one_after_the_other_are_survived_and_timed() {
     println!("from kill to goldilocks: {seconds:.2?} s");
     assert!(worst < 15.0, "{seconds:?}");
 }
+
+#[test]
+fn s5_6_a_death_is_repaired_once() {
+    let crypto = FakeCrypto::new();
+    let mut world = world(&crypto);
+    let nodes = add(&mut world, 20, &Machine::desktop());
+    world.run_for(10_000);
+    let items = put_at_each(&mut world, &nodes, 4096);
+    assert!(world.run_until(2 * MINUTE, |world| world.all_goldilocks()), "{:?}", told(&world));
+    let before = ["recruits", "groups_left"].map(|name| world.counter(name));
+    let victim = nodes[7];
+    let seats = world.node(victim).map_or(0, |node| node.groups().count()) as u64;
+    assert!(seats > 0);
+    world.kill(victim);
+    world.run_for(MINUTE);
+    assert!(world.all_goldilocks(), "{:?}", told(&world));
+    let after = ["recruits", "groups_left"].map(|name| world.counter(name));
+    assert_eq!(
+        [after[0] - before[0], after[1] - before[1]],
+        [seats, 0],
+        "one recruit for each seat, and none too many"
+    );
+    assert_all_there(&mut world, nodes[0], &items);
+}

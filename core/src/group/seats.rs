@@ -367,7 +367,7 @@ impl Node<'_> {
         }
         let Some(handle) = self.groups.seat_of(&told.id) else {
             if live_entry(&told.members, &self.env.me).is_some() {
-                self.tell(peer, Notice::NotMember([told.id.0[0], told.id.0[1], told.id.0[2], told.id.0[3]]));
+                self.deny_membership(peer, [told.id.0[0], told.id.0[1], told.id.0[2], told.id.0[3]]);
             }
             return;
         };
@@ -402,6 +402,15 @@ impl Node<'_> {
         }
         if outdated && !back {
             self.tell(peer, Notice::Group(handle));
+        }
+    }
+
+    /// Tells a peer that we are not in a group that it takes us for a member of, unless we keep a seat for it: then we are about
+    /// to be admitted, and others have heard of it before us.
+    pub(super) fn deny_membership(&mut self, peer: PeerId, group: [u8; 4]) {
+        let now = self.env.now;
+        if !self.groups.promises.iter().any(|p| p.group.0[..4] == group && p.until > now) {
+            self.tell(peer, Notice::NotMember(group));
         }
     }
 
