@@ -314,7 +314,7 @@ impl Node<'_> {
             Message::Probe { token } => {
                 self.tell(peer, Notice::ProbeAck(token));
             }
-            Message::ProbeAck { .. } => self.probe_acked(id),
+            Message::ProbeAck { .. } => self.probe_acked(peer, id),
             Message::ProbeFor { id: whom } => self.probe_for(peer, whom),
             Message::Alive { id: whom } => self.alive(id, whom),
             Message::Group { descriptor } => self.descriptor(peer, id, addr, descriptor),

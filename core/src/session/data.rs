@@ -56,7 +56,8 @@ impl Node<'_> {
             self.env.counters.packets_unopened += 1;
             return;
         }
-        epoch.window.mark(counter);
+        let skipped = epoch.window.mark(counter);
+        peer.loss.heard(skipped);
         peer.last_heard = now;
         if other && peer.other_next {
             // The initiator uses the new keys: so do we, and say something at once so that it knows.

@@ -28,7 +28,7 @@ use crate::table::{Handle, Queue};
 use crate::time::Instant;
 use crate::wire::Facts;
 
-use window::Window;
+use window::{Loss, Window};
 
 /// Milliseconds for which the keys before the current ones still open packets, and for which new ones wait for their
 /// first packet (§2.6).
@@ -58,6 +58,8 @@ pub struct Peer {
     pub rtt_us: u32,
     /// Its mean deviation in microseconds.
     pub rtt_var_us: u32,
+    /// How many of its packets are lost.
+    loss: Loss,
     /// What it last said of itself.
     pub facts: Facts,
     /// Which start of the host the session is with.

@@ -196,6 +196,7 @@ impl<'m> Peers<'m> {
             last_sent: env.now,
             rtt_us: 0,
             rtt_var_us: 0,
+            loss: Default::default(),
             facts: Facts::default(),
             boot: 0,
             current: None,
@@ -403,6 +404,11 @@ fn hash_of(peers: &Slots<'_, Peer>, secret: u64, slot: u32) -> u32 {
 }
 
 impl Peer {
+    /// Of 1000 packets that it sends us, how many are lost, as of late.
+    pub(crate) fn loss(&self) -> u16 {
+        self.loss.permille()
+    }
+
     fn info(&self) -> PeerInfo {
         PeerInfo {
             id: self.id,

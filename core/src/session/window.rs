@@ -19,10 +19,12 @@ impl Window {
         age < WINDOW && self.seen[(age / 64) as usize] >> (age % 64) & 1 == 0
     }
 
-    /// Marks a counter, whose packet proved genuine, as seen.
-    pub fn mark(&mut self, counter: u64) {
-        if counter >= self.next {
-            let shift = counter - self.next + 1;
+    /// Marks a counter, whose packet proved genuine, as seen. Returns how many counters it skips: packets that are late or
+    /// lost; `None` for one that comes late itself.
+    pub fn mark(&mut self, counter: u64) -> Option<u64> {
+        let skipped = counter.checked_sub(self.next);
+        if let Some(skipped) = skipped {
+            let shift = skipped + 1;
             let [low, high] = self.seen;
             self.seen = match shift {
                 0..64 => [low << shift, high << shift | low.checked_shr(64 - shift as u32).unwrap_or(0)],
@@ -35,6 +37,54 @@ impl Window {
         if age < WINDOW {
             self.seen[(age / 64) as usize] |= 1 << (age % 64);
         }
+        skipped
+    }
+}
+
+/// How many of a peer's packets are lost, from the counters that are skipped. Two means, because each fails alone: what
+/// begins now shows in the short one; and where one packet in 50 is lost, the short one often knows of none. 6 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Loss {
+    /// Lost shares in 1/65536, over about the last [`LOSS_PACKETS`]; over all of them while they are fewer.
+    shares: [u16; 2],
+    /// Packets counted, up to the longest mean.
+    packets: u16,
+}
+
+/// Packets that the short and the long mean are over.
+const LOSS_PACKETS: [u16; 2] = [32, 256];
+/// Packets taken to have come before the first one: one that is lost at the beginning says little.
+const LOSS_BEFORE: u16 = 4;
+/// Of packets lost in a row, at most so many count: who is silent for long was away.
+const LOSS_ROW: u64 = 8;
+
+impl Loss {
+    /// Takes in what [`Window::mark`] says of a packet.
+    pub fn heard(&mut self, skipped: Option<u64>) {
+        let Some(skipped) = skipped else {
+            // It was counted as lost.
+            for (share, over) in self.shares.iter_mut().zip(LOSS_PACKETS) {
+                *share = share.saturating_sub(u16::MAX / over.min(self.packets + LOSS_BEFORE));
+            }
+            return;
+        };
+        (0..skipped.min(LOSS_ROW)).for_each(|_| self.count(true));
+        self.count(false);
+    }
+
+    fn count(&mut self, lost: bool) {
+        self.packets = (self.packets + 1).min(LOSS_PACKETS[1]);
+        for (share, over) in self.shares.iter_mut().zip(LOSS_PACKETS) {
+            let over = over.min(self.packets + LOSS_BEFORE);
+            // Rounded up, so that it ends at 0.
+            *share = if lost { *share + (u16::MAX - *share) / over } else { *share - share.div_ceil(over) };
+        }
+    }
+
+    /// Lost packets of 1000: the larger of the two means.
+    pub fn permille(&self) -> u16 {
+        let [short, long] = self.shares;
+        ((u32::from(short.max(long)) * 1000) >> 16) as u16
     }
 }
 
@@ -42,6 +92,28 @@ impl Window {
 mod tests {
     use super::*;
     use crate::rng::Rng;
+
+    #[test]
+    fn s5_7_loss_is_measured_by_the_counters_that_are_skipped() {
+        let mut rng = Rng::new([6; 16]);
+        for permille in [0u32, 10, 50, 200, 400] {
+            let (mut window, mut loss, mut sum) = (Window::default(), Loss::default(), 0);
+            for counter in 0..20_000u64 {
+                if !rng.chance(permille, 1000) {
+                    loss.heard(window.mark(counter));
+                }
+                sum += u32::from(loss.permille());
+            }
+            let mean = sum / 20_000;
+            assert!(permille <= mean && mean <= permille * 5 / 4 + 8, "{mean} of {permille}: the larger of two means");
+        }
+        // What only comes in another order is not lost, and what was lost is forgotten.
+        let (mut window, mut loss) = (Window::default(), Loss::default());
+        (0..1_000u64).for_each(|i| loss.heard(window.mark(i ^ 1)));
+        assert!(loss.permille() < 40, "{loss:?}");
+        (1_010..5_000u64).for_each(|i| loss.heard(window.mark(i)));
+        assert_eq!(loss.permille(), 0, "{loss:?}");
+    }
 
     #[test]
     fn s2_each_counter_passes_once_and_old_ones_never() {
