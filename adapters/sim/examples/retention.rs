@@ -17,6 +17,7 @@ use std::time::Instant;
 use butter_core::crypto::Crypto;
 use butter_crypto::RustCrypto;
 use butter_sim::report::{bootstrap_95, mean, without_repair};
+use butter_sim::scenario::units::Time;
 use butter_sim::{Churn, FakeCrypto, Machine, Outcome, Spec, World, WorldConfig};
 
 const USAGE: &str = "\
@@ -158,7 +159,8 @@ fn run(s: &Settings, seed: u64) -> Run {
     let groups = world.groups();
     let before = [world.counter("beats_out"), world.counter("probes_out"), world.counter("bytes_out")];
     let wakes = world.wakes_total();
-    world.churn(Churn { mean_life_ms: (1000.0 / s.p) as u32, for_ms: s.seconds * 1000, replace: true });
+    let mean_life = Time::from_ms((1000.0 / s.p) as u64);
+    world.churn(Churn::replacing(mean_life), Time::from_s(s.seconds.into()));
     world.run_for(u64::from(s.seconds) * 1000);
     let after = [world.counter("beats_out"), world.counter("probes_out"), world.counter("bytes_out")];
     let per_node = |n: u64| n as f64 / f64::from(s.nodes) / f64::from(s.seconds);

@@ -1,8 +1,10 @@
 //! What goes wrong in the world, and that nodes live with it.
 
 use butter_core::node::Destination;
+use butter_sim::scenario::units::Time;
 use butter_sim::{
-    DiskFaults, DiskModel, Domain, FakeCrypto, Machine, PARTITIONS_MAX, SegmentId, Spec, Way, Who, World, WorldConfig,
+    Churn, DiskFaults, DiskModel, Dist, Domain, FakeCrypto, Machine, PARTITIONS_MAX, SegmentId, Spec, Then, Trace, Way,
+    Who, World, WorldConfig,
 };
 
 fn known(world: &World<'_>, who: Who) -> usize {
@@ -23,7 +25,7 @@ fn a_node_that_restarts_with_its_disk_knows_the_hosts_it_knew() {
         assert_eq!(known(&world, Who(0)), 4);
         // Nothing that it could find them by.
         world.net().set_casts(SegmentId(0), false, false);
-        world.restart_after(Who(0), keep_disk, 2_000);
+        world.restart_after(Who(0), keep_disk, Time::from_s(2));
         world.run_for(1_999);
         assert!(!world.is_up(Who(0)));
         world.run_for(1);
@@ -38,8 +40,8 @@ fn a_restart_that_was_overtaken_does_not_happen() {
     let crypto = FakeCrypto::new();
     let mut world = World::new(&crypto, WorldConfig::default());
     let who = world.add(&Spec::default());
-    world.restart_after(who, true, 5_000);
-    world.restart_after(who, true, 1_000);
+    world.restart_after(who, true, Time::from_s(5));
+    world.restart_after(who, true, Time::from_s(1));
     world.run_for(2_000);
     assert!(world.is_up(who));
     world.kill(who);
@@ -72,8 +74,8 @@ fn a_partition_heals_by_itself() {
     let mut world = World::new(&crypto, WorldConfig::default());
     let nodes = world.add_all(4, &Spec::default());
     world.run_for(5_000);
-    world.partition(&nodes[..2], None, Way::Both, 10_000).unwrap();
-    world.partition(&nodes[..1], Some(&nodes[1..2]), Way::Out, 5_000).unwrap();
+    world.partition(&nodes[..2], None, Way::Both, Time::from_s(10)).unwrap();
+    world.partition(&nodes[..1], Some(&nodes[1..2]), Way::Out, Time::from_s(5)).unwrap();
     let replaced = world.replace(nodes[0]);
     let before = world.net().counters().cut;
     world.run_for(9_999);
@@ -84,8 +86,8 @@ fn a_partition_heals_by_itself() {
     world.run_for(60_000);
     assert_eq!(world.net().counters().cut, during);
     assert_eq!(known(&world, replaced), 3);
-    assert!((0..PARTITIONS_MAX).all(|_| world.partition(&nodes, None, Way::Both, 1).is_some()));
-    assert!(world.partition(&nodes, None, Way::Both, 1).is_none());
+    assert!((0..PARTITIONS_MAX).all(|_| world.partition(&nodes, None, Way::Both, Time::from_ms(1)).is_some()));
+    assert!(world.partition(&nodes, None, Way::Both, Time::from_ms(1)).is_none());
 }
 
 #[test]
@@ -151,6 +153,54 @@ fn a_torn_write_leaves_the_old_block_or_one_that_is_seen_to_be_bad() {
         }
     }
     assert!(torn > 20 && torn + none == 40, "{torn} {none}");
+}
+
+#[test]
+fn nodes_that_churn_killed_come_back() {
+    let crypto = FakeCrypto::new();
+    let mut world = World::new(&crypto, WorldConfig::default());
+    world.add_all(20, &Spec::default());
+    world.run_for(5_000);
+    let lives = Dist::Weibull { scale: Time::from_s(20), shape_ppm: 500_000 };
+    let then = Then::Return { down: Dist::Uniform(Time::from_s(1), Time::from_s(5)), keep_disk: true };
+    world.churn(Churn { lives, then }, Time::from_s(120));
+    world.run_for(60_000);
+    assert!(world.up().count() < 20, "some are down");
+    world.run_for(70_000);
+    assert_eq!((world.up().count(), world.len()), (20, 20));
+    // 20 nodes, 120 s, lives of 40 s on average and 3 s down: 56 deaths are expected, and fewer at first.
+    assert!((20..100).contains(&world.churned()), "{}", world.churned());
+    world.run_for(60_000);
+    assert!(world.up().all(|who| known(&world, who) == 19));
+}
+
+#[test]
+fn a_place_stays_empty_until_the_replacement_comes() {
+    let crypto = FakeCrypto::new();
+    let mut world = World::new(&crypto, WorldConfig::default());
+    world.add_all(10, &Spec::default());
+    let then = Then::Replace(Dist::Always(Time::from_s(5)));
+    world.churn(Churn { lives: Dist::Always(Time::from_s(20)), then }, Time::from_s(20));
+    world.run_for(20_000);
+    assert!(world.up().count() < 10 && world.len() > 10);
+    world.run_for(5_000);
+    assert_eq!(world.up().count(), 10);
+}
+
+#[test]
+fn a_trace_is_followed() {
+    let crypto = FakeCrypto::new();
+    let mut world = World::new(&crypto, WorldConfig::default());
+    world.run_for(1_000);
+    let trace = Trace::read("0 0 up\n1 1 up\n3 0 down\n3 2 up\n10 0 up\n12 1 down").unwrap();
+    world.follow(&trace, &Spec::default(), true);
+    let mut up = Vec::new();
+    for _ in 0..14 {
+        world.run_for(1_000);
+        up.push(world.up().count());
+    }
+    assert_eq!(up, [2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 2, 2, 2]);
+    assert_eq!(world.len(), 3, "who comes back is the same");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The world itself: time, faults, and that the same seed gives the same run.
 
+use butter_sim::scenario::units::Time;
 use butter_sim::{Churn, FakeCrypto, Machine, Path, Spec, Who, World, WorldConfig};
 
 /// 40 nodes on a bad network, under churn, for 40 virtual seconds.
@@ -14,7 +15,7 @@ fn busy(crypto: &FakeCrypto, seed: u64) -> World<'_> {
         );
     }
     world.run_for(10_000);
-    world.churn(Churn { mean_life_ms: 50_000, for_ms: 20_000, replace: true });
+    world.churn(Churn::replacing(Time::from_s(50)), Time::from_s(20));
     world.pause(Who(3), 2_000);
     world.run_for(30_000);
     world
@@ -29,7 +30,7 @@ fn churn_kills_at_its_rate_and_replaces() {
     let mut world = busy(&crypto, 1);
     assert_eq!(world.up().count(), 40);
     assert_eq!(world.len(), 40 + world.churned() as usize);
-    world.churn(Churn { mean_life_ms: 1_000, for_ms: 60_000, replace: false });
+    world.churn(Churn::killing(Time::from_s(1)), Time::from_s(60));
     world.run_for(60_000);
     assert_eq!(world.up().count(), 0);
     world.run_for(1_000);

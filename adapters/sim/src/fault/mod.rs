@@ -1,37 +1,23 @@
 //! What goes wrong: nodes that die, restart, stand still, and are replaced.
 
+mod churn;
 mod clock;
 mod domain;
+mod trace;
 
-use butter_core::rng::Rng;
 use butter_core::time::Instant;
 
+pub(crate) use churn::Churning;
+pub use churn::{Churn, Then};
 pub(crate) use clock::Clock;
 pub use domain::Domain;
+pub(crate) use trace::Following;
+pub use trace::{TRACE_LINES_MAX, Trace};
 
-use crate::chance;
 use crate::disk::{Disk, DiskFaults};
 use crate::net::{PartitionId, Way};
+use crate::scenario::units::Time;
 use crate::world::{What, Who, World};
-
-/// How nodes die and come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Churn {
-    /// The mean life of a node, in milliseconds: 50,000 is a death rate of 1/50 per second. Lives are exponentially
-    /// distributed, so deaths are asynchronous and a node's age says nothing.
-    pub mean_life_ms: u32,
-    /// For how long, in milliseconds.
-    pub for_ms: u32,
-    /// Whether each dead node is replaced, at once, by an empty one with a new identity and a new address.
-    pub replace: bool,
-}
-
-pub(crate) struct Churning {
-    rng: Rng,
-    churn: Churn,
-    until: Instant,
-    killed: u32,
-}
 
 impl World<'_> {
     /// Kills a node: it says nothing, and what was under way to its disk never happened, unless writes tear
@@ -63,26 +49,31 @@ impl World<'_> {
     /// Kills a node for good and adds an empty one of the same kind at the same place, with a new identity and a new
     /// address.
     pub fn replace(&mut self, who: Who) -> Who {
+        self.replace_at(who, self.now)
+    }
+
+    /// The same, but the new one starts at a later moment.
+    pub(crate) fn replace_at(&mut self, who: Who, at: Instant) -> Who {
         let spec = self.slots[who.index()].spec.clone();
         self.remove(who);
-        self.add_one(spec, self.now, Some(who))
+        self.add_one(spec, at, Some(who))
     }
 
     /// Kills a node, if it runs, and starts it again with the same identity and address. With its disk, it remembers the
     /// hosts that it knew; its content is lost either way, as the core cannot be told yet what is on its disk.
     pub fn restart(&mut self, who: Who, keep_disk: bool) {
-        self.restart_after(who, keep_disk, 0);
+        self.restart_after(who, keep_disk, Time::default());
     }
 
-    /// The same, but it is down for `down_ms` virtual milliseconds. If it is started before then, it stays so.
-    pub fn restart_after(&mut self, who: Who, keep_disk: bool, down_ms: u64) {
+    /// The same, but it is down for a while. If it is started before then, it stays so.
+    pub fn restart_after(&mut self, who: Who, keep_disk: bool, down: Time) {
         self.kill(who);
         let slot = &mut self.slots[who.index()];
         if !keep_disk {
             slot.disk.clear();
             slot.hosts = Vec::new();
         }
-        self.start_at(who, self.now.plus_us(down_ms * 1000));
+        self.start_at(who, self.now.plus_us(down.us()));
     }
 
     /// Stops a node for a while, as when its machine sleeps: packets wait for it in a bounded buffer, time passes.
@@ -121,50 +112,10 @@ impl World<'_> {
         self.slots[who.index()].disk.set_faults(faults);
     }
 
-    /// Stops packets between `near` and `far`, or everybody else, for `ms`. See [`crate::Net::partition`].
-    pub fn partition(&mut self, near: &[Who], far: Option<&[Who]>, way: Way, ms: u64) -> Option<PartitionId> {
+    /// Stops packets between `near` and `far`, or everybody else, for a while. See [`crate::Net::partition`].
+    pub fn partition(&mut self, near: &[Who], far: Option<&[Who]>, way: Way, lasts: Time) -> Option<PartitionId> {
         let partition = self.net().partition(near, far, way)?;
-        self.queue.push(self.now.plus_us(ms * 1000), What::Heal(partition));
+        self.queue.push(self.now.plus_us(lasts.us()), What::Heal(partition));
         Some(partition)
-    }
-
-    /// Begins to kill every node that runs or comes, each at its own time. Replaces a churn that is under way.
-    pub fn churn(&mut self, churn: Churn) {
-        self.churns += 1;
-        let rng = chance::stream(self.config.seed, "churn", self.churns.into());
-        let until = self.now.plus_ms(churn.for_ms);
-        self.churn = Some(Churning { rng, churn, until, killed: 0 });
-        for who in self.up().collect::<Vec<_>>() {
-            self.churn_doom(who);
-        }
-    }
-
-    /// Nodes killed by the last churn so far.
-    pub fn churned(&self) -> u32 {
-        self.churn.as_ref().map_or(0, |churning| churning.killed)
-    }
-
-    /// Draws when a node dies, if it does so while the churn lasts.
-    fn churn_doom(&mut self, who: Who) {
-        if let Some(Churning { rng, churn, until, .. }) = &mut self.churn {
-            let at = self.now.plus_us(chance::exponential_us(rng, u64::from(churn.mean_life_ms) * 1000));
-            if at <= *until {
-                self.queue.push(at, What::Kill { who, churn: self.churns });
-            }
-        }
-    }
-
-    pub(crate) fn churn_kill(&mut self, who: Who, churn: u32) {
-        if churn != self.churns || self.slots[who.index()].node.is_none() {
-            return;
-        }
-        let Some(churning) = &mut self.churn else { return };
-        churning.killed += 1;
-        if churning.churn.replace {
-            let new = self.replace(who);
-            self.churn_doom(new);
-        } else {
-            self.kill(who);
-        }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::scenario::units::Time;
 use crate::{Churn, Job, Machine, Outcome, Spec, Who, WorldConfig};
 
 /// A world of `n` nodes, each of which puts one item when 10 s old.
@@ -22,7 +23,7 @@ fn sampled(look: bool) -> (Samples, u128) {
     let crypto = FakeCrypto::new();
     let mut sampler = Sampler::new(1000, Some(&crypto), true);
     let mut world = settled(&crypto, 12, 3, &mut sampler);
-    world.churn(Churn { mean_life_ms: 60_000, for_ms: 20_000, replace: true });
+    world.churn(Churn::replacing(Time::from_s(60)), Time::from_s(20));
     if look {
         sampler.phase(&mut world, "churn");
         sampler.run_for(&mut world, 20_000);

@@ -25,7 +25,7 @@ pub use slot::Spec;
 use crate::chance;
 use crate::check::Checks;
 use crate::disk::Disk;
-use crate::fault::Churning;
+use crate::fault::{Churning, Following};
 use crate::net::{Net, Path, Sent};
 use jobs::Jobs;
 use packets::Packets;
@@ -76,6 +76,7 @@ pub struct World<'c> {
     pub(crate) slots: Vec<Slot<'c>>,
     pub(crate) churn: Option<Churning>,
     pub(crate) churns: u32,
+    pub(crate) following: Option<Following>,
     pub(crate) jobs: Jobs,
     pub(crate) checks: Checks,
     net: Net,
@@ -102,6 +103,7 @@ impl<'c> World<'c> {
             slots: Vec::new(),
             churn: None,
             churns: 0,
+            following: None,
             jobs: Jobs::default(),
             checks: Checks::new(config.keep_violation),
             net,
@@ -268,6 +270,7 @@ impl<'c> World<'c> {
             What::Kill { who, churn } => self.churn_kill(who, churn),
             What::Resume { who, boot } if self.slots[who.index()].boots == boot => self.resume(who),
             What::Resume { .. } => {}
+            What::Follow => self.follow_on(),
             What::Heal(partition) => {
                 self.net.heal(partition);
             }

@@ -25,6 +25,8 @@ pub enum What {
     Kill { who: Who, churn: u32 },
     /// A paused node goes on, if that is still the boot that was paused.
     Resume { who: Who, boot: u32 },
+    /// The next event of a trace.
+    Follow,
     /// A partition heals.
     Heal(PartitionId),
 }
