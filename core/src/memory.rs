@@ -34,9 +34,9 @@ pub struct Limits {
     pub seats: usize,
     /// Known groups. When full: the one unheard of for longest makes room.
     pub known: usize,
-    /// Items held. When full: refused.
+    /// Items held, at most 16 million. When full: refused.
     pub items: usize,
-    /// Pointers kept for others' items. When full: of 16 random ones, the soonest to expire makes room.
+    /// Pointers kept for others' items, at most 16 million. When full: of 16 random ones, the soonest to expire makes room.
     pub pointers: usize,
     /// Puts and gets under way. When full: refused.
     pub operations: usize,

@@ -30,7 +30,7 @@ use crate::retrieve::{Pointers, Retrieve};
 use crate::rng::{Rng, Secrets};
 use crate::session::Peers;
 use crate::storage::Storage;
-use crate::table::{Fifo, Pool};
+use crate::table::{Fifo, Pool, SLOTS_MAX};
 use crate::time::Instant;
 
 /// Timers served by one call of [`Node::handle_timeout`]; more wait for the next call.
@@ -130,6 +130,7 @@ impl<'m> Node<'m> {
             || limits.large_bytes < LARGE_MIN
             || limits.large_buffers == 0
             || too_many.iter().any(|n| *n > usize::from(u16::MAX))
+            || limits.items.max(limits.pointers) > SLOTS_MAX
             || timers_needed(&limits) > usize::from(u16::MAX)
         {
             return Err(ConfigError::Limits);

@@ -4,13 +4,27 @@ use super::Store;
 
 /// An open-addressing hash index with linear probing and backward-shift deletion (Knuth, TAOCP 3, §6.4, algorithm R).
 ///
-/// It holds slot numbers only; keys stay in the entries. Hashes must be hard to choose for a stranger:
-/// mix in a secret ([`Index::mix`]). Lent memory should hold at least 1.5 times the slots.
+/// It holds slot numbers, below 2^24 - 1, and 8 bits of each hash, so that an entry that is not meant is seldom looked at:
+/// keys stay in the entries, and each look at one costs a cache miss where there are many. Hashes must be hard to choose for
+/// a stranger: mix in a secret ([`Index::mix`]). Lent memory should hold at least 1.5 times the slots.
 #[derive(Debug)]
 pub struct Index<'m> {
-    /// Slot number + 1; 0 is empty. Never quite full, so that every probe ends.
+    /// Slot number + 1, and above it the lowest 8 bits of the hash; 0 is empty. Never quite full, so that every probe ends.
     cells: Store<'m, u32>,
     len: usize,
+}
+
+/// Slots that an index can number.
+pub(crate) const SLOTS_MAX: usize = (1 << 24) - 1;
+
+/// What stands in a cell for a slot with this hash. The place in the table comes from the highest bits of the hash.
+fn cell_of(hash: u32, slot: u32) -> u32 {
+    hash << 24 | (slot + 1)
+}
+
+/// The slot in a cell that is not empty.
+fn slot_in(cell: u32) -> u32 {
+    (cell & 0xff_ffff).wrapping_sub(1)
 }
 
 impl<'m> Index<'m> {
@@ -43,7 +57,7 @@ impl<'m> Index<'m> {
         for _ in 0..cells.len() {
             match *cells.get(at)? {
                 0 => return None,
-                slot if is(slot - 1) => return Some(slot - 1),
+                cell if cell >> 24 == hash & 0xff && is(slot_in(cell)) => return Some(slot_in(cell)),
                 _ => at = after(at, cells.len()),
             }
         }
@@ -60,7 +74,7 @@ impl<'m> Index<'m> {
 
     #[inline(never)]
     fn add(&mut self, hash: u32, slot: u32) -> bool {
-        if self.len + 1 >= self.cells.items().len() {
+        if self.len + 1 >= self.cells.items().len() || slot as usize >= SLOTS_MAX {
             return false;
         }
         Self::place(self.cells.items_mut(), hash, slot);
@@ -73,7 +87,7 @@ impl<'m> Index<'m> {
         let mut at = home(hash, n);
         while let Some(cell) = cells.get_mut(at) {
             if *cell == 0 {
-                *cell = slot + 1;
+                *cell = cell_of(hash, slot);
                 return;
             }
             at = after(at, n);
@@ -86,8 +100,8 @@ impl<'m> Index<'m> {
             let size = (items.len() * 2).clamp(8, (*limit).max(8));
             if size > items.len() {
                 let mut cells = alloc::vec![0; size];
-                for slot in items.iter().filter(|slot| **slot != 0) {
-                    Self::place(&mut cells, hash_of(slot - 1), slot - 1);
+                for slot in items.iter().filter(|cell| **cell != 0).map(|cell| slot_in(*cell)) {
+                    Self::place(&mut cells, hash_of(slot), slot);
                 }
                 *items = cells;
             }
@@ -110,11 +124,11 @@ impl<'m> Index<'m> {
         for _ in 0..n {
             match *cells.get(hole)? {
                 0 => return None,
-                here if here == slot + 1 => break,
+                here if here == cell_of(hash, slot) => break,
                 _ => hole = after(hole, n),
             }
         }
-        if *cells.get(hole)? != slot + 1 {
+        if *cells.get(hole)? != cell_of(hash, slot) {
             return None;
         }
         let mut at = hole;
@@ -125,7 +139,7 @@ impl<'m> Index<'m> {
                 break;
             }
             // An entry may fill the hole unless its home lies cyclically in (hole, at].
-            let home = home(hash_of(here - 1), n);
+            let home = home(hash_of(slot_in(here)), n);
             if distance(home, at, n) >= distance(hole, at, n) {
                 *cells.get_mut(hole)? = here;
                 hole = at;

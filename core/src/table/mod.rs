@@ -7,6 +7,7 @@ mod store;
 mod timers;
 
 pub use index::Index;
+pub(crate) use index::SLOTS_MAX;
 pub use queue::{Fifo, Node as QueueNode, Pool, Queue};
 pub use slots::{Handle, Slot, Slots};
 pub use store::Store;
