@@ -36,8 +36,11 @@ impl<'m> Graves<'m> {
 
     pub fn bury(&mut self, hash: u32, died_s: u32) {
         self.buried += 1;
-        // A store that grows does so before it gets crowded; what is then in the wrong place is forgotten.
-        while self.buried * 2 > self.graves.items().len() && self.graves.grow(|| Grave::EMPTY) {}
+        // A store that grows does so before it gets crowded, to twice its length: what is then in the wrong place is forgotten.
+        let len = self.graves.items().len();
+        if self.buried * 2 > len {
+            while self.graves.items().len() < (2 * len).max(4) && self.graves.grow(|| Grave::EMPTY) {}
+        }
         if let Some(grave) = self.place(hash) {
             *grave = Grave { hash, died_s };
         }

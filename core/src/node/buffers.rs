@@ -69,7 +69,7 @@ impl<'m> Class<'m> {
             while owned.len() <= at {
                 owned.push(alloc::vec::Vec::new());
             }
-            // Only what is asked for is taken, so that a large limit costs nothing until it is used.
+            // Only what is asked for is taken, and given back when it is freed: a large limit costs nothing until it is used.
             if owned[at].len() < len {
                 owned[at].resize(len, 0);
             }
@@ -179,7 +179,7 @@ impl<'m> Buffers<'m> {
             || (len <= self.large.size && self.large_free() > spare)
     }
 
-    /// Takes a buffer of `len` bytes, whose content is whatever was in it.
+    /// Takes a buffer of `len` bytes, whose content is whatever was in it, or zeros.
     #[inline(never)]
     pub fn alloc(&mut self, len: usize) -> Option<BufferId> {
         if len <= SMALL
@@ -209,6 +209,12 @@ impl<'m> Buffers<'m> {
         {
             chunk.used = false;
             class.used -= 1;
+            #[cfg(feature = "alloc")]
+            if let Arena::Owned(owned) = &mut class.arena
+                && let Some(bytes) = owned.get_mut(id.index as usize)
+            {
+                *bytes = alloc::vec::Vec::new();
+            }
         }
     }
 

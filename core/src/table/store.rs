@@ -55,7 +55,9 @@ impl<T> Store<'_, T> {
         }
     }
 
-    /// Grows by at least one item made by `make`, unless at the limit. A lent store is always at its limit.
+    /// Grows by at least one item made by `make`, unless at the limit. A lent store is always at its limit. An owned one
+    /// grows by a quarter of what it has, so that little of it is never used. Where the system has no memory left, the
+    /// program ends, as Rust programs do: limits are to be chosen such that this cannot be.
     pub fn grow(&mut self, make: impl FnMut() -> T) -> bool {
         match self {
             Store::Lent(_) => {
@@ -64,7 +66,8 @@ impl<T> Store<'_, T> {
             }
             #[cfg(feature = "alloc")]
             Store::Owned { items, limit } => {
-                let more = items.len().max(4).min(*limit - items.len());
+                let more = (items.len() / 4).max(4).min(*limit - items.len());
+                items.reserve_exact(more);
                 items.extend(core::iter::repeat_with(make).take(more));
                 more > 0
             }

@@ -92,6 +92,7 @@ impl Jobs {
                 let Some(job) = self.puts.remove(&(who, put)) else { return false };
                 if let Some(status) = node.put_status(put) {
                     self.end(job, now, Outcome::Put(status));
+                    self.all[job].bytes = Vec::new();
                 }
                 node.put_free(clock, put);
             }
@@ -129,6 +130,7 @@ impl Jobs {
         let gets = self.gets.extract_if(.., |(of, _), _| *of == who).map(|(_, job)| job);
         for job in puts.chain(gets) {
             self.all[job].ended = now;
+            self.all[job].bytes = Vec::new();
             self.all[job].outcome = Some(Outcome::Died);
         }
     }
