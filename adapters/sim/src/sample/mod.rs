@@ -285,7 +285,7 @@ impl<'c> Sampler<'c> {
         let names =
             RATES.iter().map(|(_, name)| *name).chain(["wake-ups"]).chain(traffic::names(self.crypto.is_some()));
         for (n, name) in names.enumerate() {
-            series.push(Series { name, values: rates(moments, n) });
+            series.push(Series { name, values: rates(moments, n, self.period_us / 2) });
         }
         Samples {
             at_s: moments.iter().map(|moment| seconds(moment.at)).collect(),
@@ -297,16 +297,20 @@ impl<'c> Sampler<'c> {
     }
 }
 
-/// What rose per node and second since the moment before; the first one says what the second one does.
-fn rates(moments: &[Moment], n: usize) -> Vec<f32> {
-    let mut rates: Vec<f32> = moments
-        .windows(2)
-        .map(|pair| {
-            let seconds = pair[1].at.since(pair[0].at) as f64 / 1e6;
-            let nodes = f64::from(pair[0].up + pair[1].up).max(1.0) / 2.0;
-            (pair[1].rising[n].saturating_sub(pair[0].rising[n]) as f64 / seconds / nodes) as f32
-        })
-        .collect();
+/// What rose per node and second since the last moment that is at least `apart_us` earlier, or the first one: phases begin
+/// between two looks, and what falls into a short time says little. The first moment says what the second one does.
+fn rates(moments: &[Moment], n: usize, apart_us: u64) -> Vec<f32> {
+    let mut earlier = 0;
+    let rate = |i: usize| {
+        while moments[i].at.since(moments[earlier + 1].at) >= apart_us && earlier + 1 < i {
+            earlier += 1;
+        }
+        let (from, to) = (&moments[earlier], &moments[i]);
+        let seconds = to.at.since(from.at) as f64 / 1e6;
+        let nodes = f64::from(from.up + to.up).max(1.0) / 2.0;
+        (to.rising[n].saturating_sub(from.rising[n]) as f64 / seconds / nodes) as f32
+    };
+    let mut rates: Vec<f32> = (1..moments.len()).map(rate).collect();
     rates.insert(0, rates.first().copied().unwrap_or(0.0));
     rates
 }

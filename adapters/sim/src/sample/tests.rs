@@ -105,3 +105,21 @@ fn lookups_are_counted_by_contacts() {
     assert_eq!((&sampler.lookups.found[..3], sampler.lookups.missed), (&[1, 2, 0][..], 1));
     assert_eq!((sampler.lookups.found.len(), sampler.lookups.found[CONTACTS_MAX]), (CONTACTS_MAX + 1, 1));
 }
+
+#[test]
+fn rates_are_taken_over_no_short_time() {
+    let moment = |ms: u64, count: u64| Moment {
+        at: Instant::from_millis(ms),
+        up: 2,
+        known: 0,
+        copies: [0; COPIES],
+        seats: [0; 3],
+        classes: [0; 8],
+        rising: vec![count],
+    };
+    let moments = [moment(0, 0), moment(1000, 20), moment(1010, 120), moment(2000, 120), moment(3000, 120)];
+    let rates = rates(&moments, 0, 500_000);
+    // 100 in 10 ms would be 5000 per node and second; over the second before it is about 59.
+    assert_eq!((rates[0], rates[1], rates[3], rates[4]), (10.0, 10.0, 0.0, 0.0));
+    assert!((rates[2] - 60.0 / 1.01).abs() < 0.1, "{rates:?}");
+}

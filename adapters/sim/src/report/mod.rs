@@ -1,4 +1,12 @@
-//! Figures over runs.
+//! Figures over runs, and the page that shows them.
+
+mod figures;
+mod merge;
+mod page;
+mod plots;
+
+pub use figures::{Case, Figure, figures, number, table};
+pub use page::Page;
 
 use crate::chance;
 
