@@ -51,8 +51,8 @@ pub struct Config {
     pub lookup_parallel: u8,
     /// The most contacts asked by one lookup. Default 64.
     pub lookup_budget: u16,
-    /// Better-ranked groups that are told where an item is, 0 to 5: more make lookups shorter where tables of known groups are
-    /// small for the network. Default 2.
+    /// Better-ranked groups that are told where an item is, 0 to 5, where there are more groups than the table of known ones
+    /// holds; else a third as many. More make lookups shorter. Default 5.
     pub pointers: u8,
     /// Milliseconds after which they are told again; they forget after three times that. Default 600,000.
     pub pointer_refresh_ms: u32,
@@ -90,7 +90,7 @@ impl Default for Config {
             answer_kept_ms: 10_000,
             lookup_parallel: 3,
             lookup_budget: 64,
-            pointers: 2,
+            pointers: 5,
             pointer_refresh_ms: 600_000,
             pointer_rate: 64,
             recruit_wait_ms: 2_000,

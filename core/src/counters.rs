@@ -132,6 +132,8 @@ counters! {
     seats_refused,
     /// Known groups dropped to make room.
     known_evicted,
+    /// Requests for groups not known yet.
+    pulls,
     /// Beats sent.
     beats_out,
     /// Probes sent.

@@ -63,7 +63,7 @@ impl Limits {
         seats: 1,
         known: 8,
         items: 24,
-        pointers: 32,
+        pointers: 20,
         operations: 2,
         jobs: 4,
         events: 8,

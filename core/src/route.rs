@@ -137,4 +137,6 @@ pub(crate) mod internal {
     pub const MERGE: RouteId = RouteId(9);
     /// Those items are held by that group (§6.5).
     pub const POINT: RouteId = RouteId(10);
+    /// Which groups do you know that I do not (§5.4)?
+    pub const GROUPS: RouteId = RouteId(11);
 }

@@ -88,6 +88,8 @@ pub(crate) enum Owner {
     App,
     /// The exchange of known hosts.
     Hosts,
+    /// The pull of groups.
+    Groups,
     /// A seat, and what it asked for.
     Seat(Handle, u8),
     /// A put or get, and which part of it.

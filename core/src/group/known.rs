@@ -14,18 +14,25 @@ use crate::wire::{BLOCK, CONTACTS_MAX, GroupHint, MEMBERS_MAX};
 /// makes room.
 #[derive(Clone, Debug)]
 pub struct Known {
-    hint: GroupHint,
+    pub(super) hint: GroupHint,
     /// When a member told it, as far as we know.
-    heard: Instant,
+    pub(super) heard: Instant,
 }
 
 /// Which seats an item goes to first (PROTOCOL §6.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
     /// Items of at most one block: seats of at most 64 blocks, unweighted.
     Small,
     /// Extents: seats of at least 512 blocks, weighted by size.
     Large,
+}
+
+impl Class {
+    /// The class of an item: its key tells (PROTOCOL §6.1).
+    pub fn of(key: &Key) -> Class {
+        if key.0[0] & 0x80 != 0 { Class::Large } else { Class::Small }
+    }
 }
 
 /// A group that may hold, or take, an item.
@@ -50,11 +57,11 @@ fn log2_fixed(x: u64) -> u64 {
 /// The score by which groups are ranked for a key: larger is better. Highest random weight (Thaler, Ravishankar 1998); for
 /// large items weighted by the seat's size as weight / −log2(u) (Schindelhauer, Schomaker 2005), in fixed point.
 /// Groups of the other class come after all of the item's own.
-fn score(key: &Key, class: Class, group: &GroupId, seat: u8) -> u64 {
+fn score(key: &Key, group: &GroupId, seat: u8) -> u64 {
     let hash =
         mix(word(&key.0) ^ word(&key.0[8..]).rotate_left(32), word(&group.0) ^ word(&group.0[8..]).rotate_left(17));
     let small = seat <= 1;
-    let (own_class, score) = match class {
+    let (own_class, score) = match Class::of(key) {
         Class::Small => (small, hash),
         Class::Large => {
             // −log2(u) for u = hash / 2^64, with 16 fractional bits, never 0.
@@ -82,8 +89,8 @@ fn said_room(free: u8, bytes: u32) -> bool {
 
 impl Groups<'_> {
     /// The score by which groups are ranked for a key: larger is better.
-    pub fn score(key: &Key, class: Class, group: &GroupId, seat: u8) -> u64 {
-        score(key, class, group, seat)
+    pub fn score(key: &Key, group: &GroupId, seat: u8) -> u64 {
+        score(key, group, seat)
     }
 
     /// The best groups for a key, ours and known ones, best first, without those `excluded`. Groups too small ever to take
@@ -91,7 +98,6 @@ impl Groups<'_> {
     pub fn candidates(
         &self,
         key: &Key,
-        class: Class,
         bytes: u32,
         room_only: bool,
         excluded: &mut dyn FnMut(&GroupId) -> bool,
@@ -99,14 +105,14 @@ impl Groups<'_> {
         let mut best = Vec::new();
         let fits = |seat: u8| u64::from(seat_blocks(seat)) * BLOCK as u64 >= u64::from(bytes);
         for (handle, seat) in self.seats.iter().filter(|(_, s)| s.phase == super::Phase::Member && fits(s.size)) {
-            let score = score(key, class, &seat.id, seat.size);
+            let score = score(key, &seat.id, seat.size);
             let room = seat.put_bytes() >= u64::from(bytes);
             if room || !room_only {
                 add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room }, excluded);
             }
         }
         for (_, known) in self.known.iter().filter(|(_, k)| fits(k.hint.seat) && !k.hint.contacts.is_empty()) {
-            let score = score(key, class, &known.hint.id, known.hint.seat);
+            let score = score(key, &known.hint.id, known.hint.seat);
             let room = said_room(known.hint.free, bytes);
             if room || !room_only {
                 add_best(&mut best, Candidate { group: known.hint.id, score, seat: None, room }, excluded);
@@ -119,7 +125,7 @@ impl Groups<'_> {
     /// as long as it lives: what it has told need not be told again when others come and go.
     pub(crate) fn points_for(&self, me: &NodeId, seat: Handle) -> Option<(GroupId, u8)> {
         let seat = self.seats.get(seat).filter(|seat| seat.phase == super::Phase::Member)?;
-        (super::descriptor::rank(&seat.id, [0; 4], &seat.members, me) == 0).then_some((seat.id, seat.size))
+        (seat.standing(me) == 0).then_some((seat.id, seat.size))
     }
 
     /// The known group whose id begins like this.
@@ -136,6 +142,16 @@ impl Groups<'_> {
     pub fn count(&self, size: u8) -> usize {
         let ours = self.seats.iter().filter(|(_, seat)| seat.size == size).count();
         ours + self.known_hints().filter(|hint| hint.seat == size).count()
+    }
+
+    /// Whether there are more groups than we can remember.
+    pub(crate) fn known_is_full(&self) -> bool {
+        self.known.is_full()
+    }
+
+    /// The seat size of a group of ours.
+    pub(crate) fn size_of(&self, seat: Handle) -> Option<u8> {
+        self.seats.get(seat).map(|seat| seat.size)
     }
 
     /// Groups known, ours included.
@@ -207,11 +223,18 @@ impl Groups<'_> {
 }
 
 impl Seat {
+    /// How many live members are before this one in an order that stays the same while others come and go: the first is the
+    /// last to leave, so that it can be told to others for long.
+    pub(super) fn standing(&self, id: &NodeId) -> usize {
+        super::descriptor::rank(&self.id, [0; 4], &self.members, id)
+    }
+
     fn hint(&self, address_of: impl Fn(&NodeId, Addr) -> Addr) -> GroupHint {
         let mut contacts = Vec::new();
-        let live = super::descriptor::live(&self.members);
-        for member in live.take(CONTACTS_MAX) {
-            let _ = contacts.push((member.id, address_of(&member.id, member.addr)));
+        for standing in 0..CONTACTS_MAX {
+            let mut live = super::descriptor::live(&self.members);
+            let member = live.find(|member| self.standing(&member.id) == standing);
+            contacts.extend(member.map(|member| (member.id, address_of(&member.id, member.addr))));
         }
         let free = self.free_log2();
         GroupHint {
@@ -232,8 +255,8 @@ impl Node<'_> {
         let me = self.env.me;
         if let Some(seat) = self.groups.seat_of(group).and_then(|handle| self.groups.seats.get(handle)) {
             let mut hint = seat.hint(|id, told| if *id == me { Addr::default() } else { self.address_of(id, told) });
-            // We answer for the group ourselves: nobody is a better contact.
-            if !hint.contacts.iter().any(|(id, _)| *id == me) {
+            // We answer for the group ourselves: nobody is a better contact, unless we are surplus and about to leave.
+            if !hint.contacts.iter().any(|(id, _)| *id == me) && seat.standing(&me) < usize::from(seat.wanted) {
                 hint.contacts.pop();
                 let _ = hint.contacts.insert(0, (me, Addr::default()));
             }
@@ -244,14 +267,16 @@ impl Node<'_> {
         Some(GroupHint { age_s, ..known.hint.clone() })
     }
 
-    /// Takes what somebody told of a group. Contacts without an address are kept only if we know their address.
-    pub(crate) fn learn_hint(&mut self, hint: &GroupHint) {
+    /// Takes what somebody told of a group. Contacts without an address are kept only if we know their address. True when
+    /// the group was not known.
+    pub(crate) fn learn_hint(&mut self, hint: &GroupHint) -> bool {
         let sane = hint.seat < SIZES as u8 && (1..=8).contains(&hint.wanted) && usize::from(hint.live) <= MEMBERS_MAX;
         if !sane {
-            return;
+            return false;
         }
         if let Some(seat) = self.groups.seat_of(&hint.id) {
-            return self.hint_of_ours(seat, hint);
+            self.hint_of_ours(seat, hint);
+            return false;
         }
         let mut hint = hint.clone();
         for contact in &mut hint.contacts {
@@ -259,43 +284,11 @@ impl Node<'_> {
         }
         let me = self.env.me;
         hint.contacts.retain(|(id, addr)| *id != me && addr.is_unicast());
-        if !hint.contacts.is_empty() && self.groups.learn(&mut self.env, &hint) {
+        let news = !hint.contacts.is_empty() && self.groups.learn(&mut self.env, &hint);
+        if news {
             self.pointers_consider();
         }
-    }
-
-    /// Up to 5 random groups that we are not in, for a host that is new to us.
-    pub(super) fn known_to_tell(&mut self) -> Vec<GroupId, 5> {
-        let mut groups: Vec<GroupId, 5> = Vec::new();
-        for _ in 0..8 {
-            let at = self.env.rng.below(self.groups.known.used().into()) as u16;
-            let known = self.groups.known.handle_at(at).and_then(|h| self.groups.known.get(h));
-            if let Some(known) = known.filter(|known| !groups.contains(&known.hint.id)) {
-                let _ = groups.push(known.hint.id);
-            }
-        }
-        groups
-    }
-
-    /// Up to 3 groups to be told in an exchange: ours first, then random known ones.
-    pub(crate) fn hints_to_tell(&mut self) -> Vec<GroupHint, 3> {
-        let mut groups: Vec<GroupId, 3> = Vec::new();
-        for pick in 0..6u32 {
-            let own = pick < 2;
-            let (used, rng) =
-                (if own { self.groups.seats.used() } else { self.groups.known.used() }, &mut self.env.rng);
-            let at = rng.below(used.into()) as u16;
-            let group = if own {
-                let seat = self.groups.seats.at(at);
-                seat.filter(|seat| seat.phase == super::Phase::Member).map(|seat| seat.id)
-            } else {
-                self.groups.known.at(at).map(|known| known.hint.id)
-            };
-            if let Some(group) = group.filter(|group| !groups.contains(group)) {
-                let _ = groups.push(group);
-            }
-        }
-        groups.iter().filter_map(|group| self.hint(group)).collect()
+        news
     }
 
     /// Whether we are the leader of a group: the member that comes first (§5.6).
@@ -354,6 +347,11 @@ mod tests {
     use crate::rng::Rng;
     use crate::table::{Slot, Store};
 
+    fn extent(mut key: [u8; 32]) -> Key {
+        key[0] |= 0x80;
+        Key(key)
+    }
+
     #[test]
     fn s6_2_full_groups_do_not_hide_one_with_room() {
         // A put of 1 GiB filled eight groups; the ninth was never looked at, and founding never ended.
@@ -370,11 +368,11 @@ mod tests {
             assert!(groups.learn(&mut node.env, &hint));
         }
         for i in 0..50u8 {
-            let key = Key([i; 32]);
-            let found = groups.candidates(&key, Class::Large, 500_000, true, &mut |_| false);
+            let key = extent([i; 32]);
+            let found = groups.candidates(&key, 500_000, true, &mut |_| false);
             assert_eq!(found.iter().map(|c| c.group).collect::<Vec<_, 8>>(), [GroupId([21; 16])], "key {i}");
             // A get looks at full groups, too: they hold what they are full of.
-            assert_eq!(groups.candidates(&key, Class::Large, 500_000, false, &mut |_| false).len(), 8);
+            assert_eq!(groups.candidates(&key, 500_000, false, &mut |_| false).len(), 8);
         }
     }
 
@@ -392,7 +390,7 @@ mod tests {
         for _ in 0..20_000 {
             let mut key = [0; 32];
             rng.fill(&mut key);
-            let best = (0..8).max_by_key(|i| score(&Key(key), Class::Large, &groups[*i].0, groups[*i].1)).unwrap();
+            let best = (0..8).max_by_key(|i| score(&extent(key), &groups[*i].0, groups[*i].1)).unwrap();
             wins[best] += 1;
         }
         let (light, heavy): (u32, u32) = (wins[..4].iter().sum(), wins[4..].iter().sum());
@@ -403,11 +401,11 @@ mod tests {
 
     #[test]
     fn s6_2_an_items_own_class_comes_first() {
-        let key = Key([3; 32]);
+        let (block, extent) = (Key([3; 32]), extent([3; 32]));
         for i in 0..100u8 {
             let (a, b) = (GroupId([i; 16]), GroupId([i ^ 0x55; 16]));
-            assert!(score(&key, Class::Small, &a, 1) > score(&key, Class::Small, &b, 2));
-            assert!(score(&key, Class::Large, &a, 2) > score(&key, Class::Large, &b, 1));
+            assert!(score(&block, &a, 1) > score(&block, &b, 2));
+            assert!(score(&extent, &a, 2) > score(&extent, &b, 1));
         }
     }
 }

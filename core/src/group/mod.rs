@@ -10,6 +10,7 @@
 //! | `trim` | leaving hot groups, and leaving gracefully |
 //! | `sync` | making the members' item sets equal |
 //! | `known` | groups we are not in; ranking all for a key |
+//! | `spread` | how groups come to be known |
 
 mod descriptor;
 mod known;
@@ -17,6 +18,7 @@ mod merge;
 mod partners;
 mod recruit;
 mod seats;
+mod spread;
 mod sync;
 mod trim;
 #[cfg(test)]
@@ -141,6 +143,8 @@ pub(crate) struct Groups<'m> {
     beat_at: Instant,
     /// Where the search for expired items goes on.
     expiry_at: u32,
+    /// A host is asked for groups that we do not know.
+    pull: Option<spread::Pull>,
     /// When we leave gracefully: until when.
     leaving: Option<Instant>,
 }
@@ -185,6 +189,7 @@ impl<'m> Groups<'m> {
             asked: Vec::new(),
             beat_at: Instant::NEVER,
             expiry_at: 0,
+            pull: None,
             leaving: None,
         }
     }
@@ -266,7 +271,7 @@ impl Node<'_> {
     }
 
     /// Where a node is reached, as far as we know; else what was told.
-    fn address_of(&self, id: &NodeId, told: Addr) -> Addr {
+    pub(crate) fn address_of(&self, id: &NodeId, told: Addr) -> Addr {
         let peer = self.peer_of(id).and_then(|peer| self.peers.get(peer)).and_then(|peer| peer.addr);
         peer.or_else(|| self.hosts.get(&self.env, id).map(|host| host.addr)).unwrap_or(told)
     }
@@ -320,7 +325,11 @@ impl Node<'_> {
             Message::Group { descriptor } => self.descriptor(peer, id, addr, descriptor),
             Message::NotMember { group } => self.not_member(id, group),
             Message::Acting { group } => self.acting(id, group),
-            Message::Hint { hint } => self.learn_hint(&hint),
+            Message::Hint { hint } => {
+                if self.learn_hint(&hint) {
+                    self.groups_pull(peer);
+                }
+            }
             _ => self.env.counters.messages_unexpected += 1,
         }
     }
@@ -336,7 +345,7 @@ impl Node<'_> {
     }
 
     /// Decodes a small body; frees its buffer if it came in one.
-    fn decode<T: serde::de::DeserializeOwned>(&mut self, body: Body<'_>) -> Option<T> {
+    pub(crate) fn decode<T: serde::de::DeserializeOwned>(&mut self, body: Body<'_>) -> Option<T> {
         match body {
             Body::Packet(bytes) => crate::wire::value(bytes),
             Body::Buffer(buffer) => {

@@ -54,13 +54,13 @@ impl Node<'_> {
             return;
         }
         let Some(hot) = seat.hot_since else { return };
-        // The surplus of lowest rank leaves, one at a time, when the membership has been the same for two beats.
+        // Who stands last leaves, one at a time, when the membership has been the same for two beats.
         let settled = hot.plus_ms(2 * beat_ms);
         if now < settled {
             self.env.timers.set_earlier(Timer::Seat(handle.index), settled);
             return;
         }
-        let last = descriptor::rank(&seat.id, seat.epoch, &seat.members, &me) + 1 == seat.live();
+        let last = seat.standing(&me) + 1 == seat.live();
         if last && proved >= wanted && !seat.sync.busy() {
             self.quit(handle);
         }

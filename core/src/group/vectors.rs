@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::descriptor::{epoch, live, precedence, rank};
 use super::merge::MergeRequest;
 use super::sync::{ListPage, ListRequest};
-use super::{Class, Groups, SIZES};
+use super::{Groups, SIZES};
 use crate::content::{ItemInfo, Kind};
 use crate::id::{GroupId, Key};
 use crate::vectors::{Provider, Vectors, counting};
@@ -39,8 +39,10 @@ fn s13_groups() {
     for id in [0x10, 0x80] {
         let id = GroupId(counting(id));
         for seat in 0..SIZES as u8 {
-            for (label, class) in [("small", Class::Small), ("large", Class::Large)] {
-                let score = Groups::score(&Key(counting(0x40)), class, &id, seat);
+            for (label, first) in [("small", 0), ("large", 0x80)] {
+                let mut key = Key(counting(0x40));
+                key.0[0] |= first;
+                let score = Groups::score(&key, &id, seat);
                 v.add(&std::format!("score_{label}_group_{id}_size_{seat}"), score.to_be_bytes());
             }
         }

@@ -167,8 +167,9 @@ impl Node<'_> {
             self.hosts.learn(&mut self.env, &record, link, Some(from));
             self.meet_told(&record, link);
         }
-        for hint in &shuffle.hints {
-            self.learn_hint(hint);
+        let news = shuffle.hints.iter().filter(|hint| self.learn_hint(hint)).count() > 0;
+        if news && let Some(peer) = self.peer_of(&from) {
+            self.groups_pull(peer);
         }
     }
 }

@@ -111,6 +111,7 @@ impl Node<'_> {
         match owner {
             Owner::App => self.free_body(result),
             Owner::Hosts => self.hosts_answered(from, result),
+            Owner::Groups => self.pulled(result),
             Owner::Seat(seat, what) => self.groups_answered(seat, what, from, result),
             Owner::Op(op) => self.op_answered(op, from, result),
             Owner::Point(group) => self.pointed(group, from, result),
@@ -143,7 +144,8 @@ impl Node<'_> {
             internal::LIST => self.serve_list(peer, body, reply),
             internal::FOUND => self.serve_found(peer, body, reply),
             internal::MERGE => self.serve_merge(peer, body, reply),
-            internal::POINT => self.serve_point(peer, body),
+            internal::GROUPS => self.serve_groups(peer, body, reply),
+            internal::POINT => self.serve_point(peer, body, reply),
             _ => {
                 self.free_body(Ok(body));
                 Served::Refuse(exchange::Status::NoRoute)

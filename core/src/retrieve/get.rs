@@ -7,7 +7,6 @@ use super::object::{LEVEL_MAX, List, child_bytes};
 use super::walk::Found;
 use super::{Moving, Progress, Reason, Transfer, Work};
 use crate::content::Kind;
-use crate::group::Class;
 use crate::id::{Key, NodeId};
 use crate::node::{BufferId, Buffers, Event, GetId, Node, Refused};
 use crate::table::Handle;
@@ -145,11 +144,6 @@ impl Active {
 
     pub(super) fn complete(&self) -> bool {
         self.got.count_ones() == u32::from(self.blocks)
-    }
-
-    /// Of a root nobody knows yet: it may be a block, an extent or a tree.
-    fn class(&self) -> Option<Class> {
-        self.level.map(|level| if level == 0 { Class::Large } else { Class::Small })
     }
 }
 
@@ -312,7 +306,7 @@ impl Node<'_> {
         get.walking = at;
         let Some(active) = get.active_mut(at) else { return };
         active.tries += 1;
-        let (key, class) = (active.key, active.class());
+        let key = active.key;
         // What is here needs no walk.
         let here = self.content.get(&self.env, &key).is_some_and(|item| item.complete());
         let tried = self.retrieve.ops.get(op).is_some_and(|op| op.contacts.iter().any(|c| c.peer.is_none() && c.dead));
@@ -325,7 +319,7 @@ impl Node<'_> {
             active.located = true;
             return;
         }
-        self.walk_begin(op, key, class, 0, None);
+        self.walk_begin(op, key, 0, None);
     }
 
     /// A holder has answered.

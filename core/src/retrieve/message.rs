@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::object::kind_of;
 use crate::addr::Addr;
 use crate::content::Kind;
-use crate::group::Class;
 use crate::id::{GroupId, Key, NodeId};
 use crate::wire::GroupHint;
 
@@ -22,8 +21,6 @@ pub(crate) const HINTS_TOLD: usize = 3;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Locate {
     pub key: Key,
-    /// The class by which groups are ranked for it.
-    pub class: Class,
     /// Bytes of all its blocks, to tell groups with room; 0 when not known.
     pub bytes: u32,
     /// Whether it is to be put there.

@@ -6,7 +6,7 @@
 //! | extent | 1 | bytes of data (u32 LE), four zero bytes, then the key of each of its 1 to 127 data blocks (32 each) |
 //! | tree | 2 | bytes of data (u64 LE, its top byte being the level, 1 to 4), then the key of each of its 1 to 127 children (32 each) |
 //!
-//! A key is hash(number ‖ own bytes), so that no kind can be taken for another. An object of up to 4,096 bytes is one block;
+//! A key is hash(number ‖ own bytes) with the first bit set for an extent and clear for others, so that no kind can be taken for another. An object of up to 4,096 bytes is one block;
 //! up to 520,192 bytes one extent; above that a tree of the least level that holds it. All children of a level-1 tree are
 //! extents, those of a level-n tree are trees of level n − 1; all but the last are full. The object's id is its root's key.
 
@@ -44,9 +44,11 @@ pub(crate) const fn child_bytes(level: u8) -> u64 {
 
 const _: () = assert!(child_bytes(LEVEL_MAX) * FANOUT as u64 >= LENGTH_MAX && list_bytes(FANOUT) <= BLOCK);
 
-/// The key of an item.
+/// The key of an item. Its first bit tells an extent, so that who looks for an item knows which groups rank best for it.
 pub(crate) fn key_of(crypto: &dyn Crypto, kind: Kind, own: &[u8]) -> Key {
-    Key(crypto.hash(&[&[kind as u8], own]))
+    let mut hash = crypto.hash(&[&[kind as u8], own]);
+    hash[0] = hash[0] & 0x7f | u8::from(kind == Kind::Extent) << 7;
+    Key(hash)
 }
 
 /// Whether these are the own bytes of the item with this key, and are well-formed for its kind.

@@ -74,8 +74,8 @@ impl Node<'_> {
         put.phase = Phase::Place;
         put.asked = 0;
         put.refused = refused;
-        let (key, class, bytes) = (put.item.key, put.class(), put.item.bytes);
-        self.walk_begin(op, key, Some(class), bytes, refused);
+        let (key, bytes) = (put.item.key, put.item.bytes);
+        self.walk_begin(op, key, bytes, refused);
     }
 
     pub(super) fn put_place(&mut self, op: Handle) -> bool {
@@ -187,7 +187,7 @@ impl Node<'_> {
             self.own_contacts(op, &group);
             return contacts(self) > before || self.recruiting(&group);
         }
-        let question = Locate { key: put.item.key, class: put.class(), bytes: put.item.bytes, put: true, group: None };
+        let question = Locate { key: put.item.key, bytes: put.item.bytes, put: true, group: None };
         let recruiting = put.recruiting;
         if due && recruiting && !self.contact_alive(op).is_some_and(|contact| self.refresh(op, question, contact)) {
             return false;

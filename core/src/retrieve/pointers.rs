@@ -9,19 +9,19 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Kind, TOLD};
+use crate::addr::Addr;
+use crate::content::TOLD;
 use crate::exchange::{Body, Failure, Owner, Served, Status};
-use crate::group::Class;
 use crate::id::{GroupId, Key, NodeId};
 use crate::node::{Node, PeerId, Timer};
 use crate::rng::Rng;
 use crate::route::internal;
 use crate::table::{Index, Store};
 use crate::time::Instant;
-use crate::wire::GroupHint;
+use crate::wire::{GroupHint, Writer};
 
 /// Keys told in one request.
-const KEYS: usize = 16;
+const KEYS: usize = 20;
 /// Keys told in one step of a round, each to one group.
 const TELL: usize = 32;
 /// Places of the table of items looked at in one step.
@@ -30,19 +30,43 @@ const LOOK: u32 = 256;
 const SOON_MS: u32 = 1_000;
 /// Milliseconds to answer.
 const POINT_MS: u32 = 3_000;
+/// Better-ranked groups told in one answer.
+const HINTS: usize = 4;
 /// Groups that could not be told, kept in mind. When there are more, the rest waits for the next refresh.
 const FAILED: usize = 4;
 /// Batches handed over to a new member.
 const HAND_OVER: usize = 8;
 /// Pointers of which the soonest to expire makes room.
 const SAMPLE: u32 = 16;
+/// Said to be the age of a hint of which only a pointer is known.
+const UNKNOWN_AGE_S: u16 = 600;
 /// The longest that a pointer is kept without a refresh.
 const KEPT_MAX_S: u32 = 24 * 3600;
 
 const _: () = assert!(TELL >= TOLD, "one item's pointers fit a step");
 
+/// What an item is called in pointers: the first 16 bytes of its key, all that ranking takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Short(#[serde(with = "crate::wire::bytes")] pub [u8; 16]);
+
+impl Short {
+    fn of(key: &Key) -> Self {
+        let mut short = [0; 16];
+        short.copy_from_slice(&key.0[..16]);
+        Short(short)
+    }
+
+    /// A key that ranks groups as the item's does.
+    fn key(&self) -> Key {
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(&self.0);
+        Key(key)
+    }
+}
+
 /// POINT's request: items that rank better in a group of the receiver's than in the one that holds them. A postcard value, in
-/// this order. The answer is empty; refused with `NotFound` by who is not in the group.
+/// this order. The answer: up to 4 hints of groups that the receiver knows to rank still better for one of them, best for the
+/// first key first; refused with `NotFound` by who is not in the group.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Point {
     /// A group of the receiver's.
@@ -51,25 +75,37 @@ pub(crate) struct Point {
     pub pass_on: bool,
     /// Seconds until they expire.
     pub lease_s: u32,
-    /// The group that holds the items.
+    /// The group that holds the items, and first of its contacts who tells.
     pub source: GroupHint,
-    pub keys: Vec<Key, KEYS>,
+    pub keys: Vec<Short, KEYS>,
 }
 
-/// Says that an item is held by a group that its key does not rank best. 52 bytes. Policy when the table is full: of a few
-/// random ones, the soonest to expire makes room.
+/// Says that an item is held by a group that its key does not rank best, and by which member. It names one because there may be
+/// more such groups than the table of known ones holds. 92 bytes. Policy when the table is full: of a few random ones, the
+/// soonest to expire makes room.
 #[derive(Clone, Copy, Debug)]
 pub struct Pointer {
-    key: Key,
-    group: GroupId,
     /// Seconds since the node's start.
     expires_s: u32,
+    key: Short,
+    group: GroupId,
+    holder: (NodeId, Addr),
+    /// The group's seat size.
+    seat: u8,
 }
 
 impl Pointer {
     /// A place never used.
-    pub const EMPTY: Self = Pointer { key: Key([0; 32]), group: GroupId([0; 16]), expires_s: 0 };
+    pub const EMPTY: Self = Pointer {
+        expires_s: 0,
+        key: Short([0; 16]),
+        group: GroupId([0; 16]),
+        holder: (NodeId([0; 32]), Addr { ip: [0; 16], port: 0, slot: 0 }),
+        seat: 0,
+    };
 }
+
+const _: () = assert!(size_of::<Pointer>() <= 92);
 
 /// The pointers kept here, and how far our telling of others is.
 #[derive(Debug)]
@@ -107,15 +143,15 @@ impl<'m> Pointers<'m> {
         }
     }
 
-    fn find(&self, secret: u64, key: &Key) -> Option<u32> {
+    fn find(&self, secret: u64, key: &Short) -> Option<u32> {
         let is = |at: u32| self.table.items().get(at as usize).is_some_and(|pointer| pointer.key == *key);
         self.index.find(Index::mix(secret, &key.0), is)
     }
 
-    /// The group that is said to hold an item.
-    fn get(&self, secret: u64, now_s: u32, key: &Key) -> Option<GroupId> {
+    /// Who is said to hold an item.
+    fn get(&self, secret: u64, now_s: u32, key: &Short) -> Option<Pointer> {
         let pointer = self.table.items().get(self.find(secret, key)? as usize)?;
-        (pointer.expires_s > now_s).then_some(pointer.group)
+        (pointer.expires_s > now_s).then_some(*pointer)
     }
 
     /// Keeps a pointer. There is one per key: the last told. True when another one had to go before its time.
@@ -175,6 +211,13 @@ struct Telling {
 }
 
 impl Node<'_> {
+    /// Groups that each item is told to. Who knows all groups there are finds an item by few of them; where there are more than the
+    /// table holds, whoever looks may know others of the best-ranked ones than we do.
+    fn pointers_wanted(&self) -> u8 {
+        let most = self.env.config.pointers.min(TOLD as u8);
+        if self.groups.known_is_full() { most } else { most.div_ceil(3) }
+    }
+
     /// Something has changed that may ask for new pointers: there will be a round soon.
     pub(crate) fn pointers_consider(&mut self) {
         if self.env.config.pointers == 0 || self.content.len() == 0 {
@@ -223,7 +266,7 @@ impl Node<'_> {
 
     /// One step of a round: where the next one begins, and how many items were looked at closely.
     fn pointers_tell(&mut self, from: u32) -> (Option<u32>, u32) {
-        let most = self.env.config.pointers.min(TOLD as u8);
+        let most = self.pointers_wanted();
         let mut telling: Vec<Telling, TELL> = Vec::new();
         let (mut at, mut items) = (from, 0);
         while at < from + LOOK && telling.len() + usize::from(most) <= TELL {
@@ -233,11 +276,10 @@ impl Node<'_> {
             let Some((source, seat)) = source else { continue };
             items += 1;
             let key = *item.key();
-            let class = if item.kind == Kind::Extent { Class::Large } else { Class::Small };
-            let own = crate::group::Groups::score(&key, class, &source, seat);
+            let own = crate::group::Groups::score(&key, &source, seat);
             let told_before = item.told;
             let mut told = [0; TOLD];
-            let better = self.groups.candidates(&key, class, 0, false, &mut |group| *group == source);
+            let better = self.groups.candidates(&key, 0, false, &mut |group| *group == source);
             let better = better.iter().filter(|group| group.score > own).take(usize::from(most));
             for (group, told) in better.zip(&mut told) {
                 *told = tag(&source, &group.group);
@@ -253,7 +295,7 @@ impl Node<'_> {
             let (group, source) = (first.group, first.source);
             let mut keys = Vec::new();
             telling.retain(|one| {
-                let taken = one.group == group && one.source == source && keys.push(one.key).is_ok();
+                let taken = one.group == group && one.source == source && keys.push(Short::of(&one.key)).is_ok();
                 !taken
             });
             self.point(&group, &source, keys);
@@ -262,7 +304,7 @@ impl Node<'_> {
     }
 
     /// Tells one group which of its better-ranked items another one holds.
-    fn point(&mut self, group: &GroupId, source: &GroupId, keys: Vec<Key, KEYS>) {
+    fn point(&mut self, group: &GroupId, source: &GroupId, keys: Vec<Short, KEYS>) {
         let Some(source) = self.hint(source) else { return };
         // Three refreshes may be missed. With many items they take longer than the interval.
         let round_s = self.content.len() as u32 / u32::from(self.env.config.pointer_rate);
@@ -312,7 +354,7 @@ impl Node<'_> {
             if first.expires_s <= now_s || first.group == *group || given.contains(&first.group) {
                 continue;
             }
-            let Some(source) = self.hint(&first.group) else { continue };
+            let source = self.pointer_hint(&first);
             let window = self.pointers.table.items().get(at as usize..upto as usize).unwrap_or_default();
             let same = window.iter().filter(|other| other.group == first.group && other.expires_s > now_s);
             let keys = same.take(KEYS).map(|other| other.key).collect();
@@ -328,23 +370,33 @@ impl Node<'_> {
         let Node { pointers, env, .. } = self;
         let now_s = env.seconds();
         let expires_s = now_s.saturating_add(point.lease_s.min(KEPT_MAX_S));
+        // What was told says who holds them; a member that we know better may be told of as well.
+        let Some(holder) = point.source.contacts.first().copied() else { return };
+        let (group, seat) = (point.source.id, point.source.seat);
         for key in &point.keys {
-            let pointer = Pointer { key: *key, group: point.source.id, expires_s };
+            let pointer = Pointer { expires_s, key: *key, group, holder, seat };
             let evicted = pointers.keep(env.index_secret, now_s, &mut env.rng, pointer);
             env.counters.pointers_evicted += u32::from(evicted);
         }
     }
 
     /// Pointers to keep for one of our groups.
-    pub(crate) fn serve_point(&mut self, _peer: PeerId, body: Body<'_>) -> Served {
+    pub(crate) fn serve_point(&mut self, _peer: PeerId, body: Body<'_>, reply: &mut Writer<'_>) -> Served {
         let point = crate::wire::value::<Point>(self.body_bytes(&body));
         self.free_body(Ok(body));
         let Some(mut point) = point else { return Served::Refuse(Status::Bad) };
         if self.groups.seat_of(&point.group).is_none() {
             return Served::Refuse(Status::NotFound);
         }
+        for contact in &mut point.source.contacts {
+            contact.1 = self.address_of(&contact.0, contact.1);
+        }
         self.learn_hint(&point.source);
         self.keep_pointers(&point);
+        if point.pass_on {
+            // Whoever tells may not know of the groups that are asked first: it tells these, too, when it hears of them.
+            reply.value(&self.pointers_better(&point));
+        }
         self.pass_on(&mut point);
         Served::Reply
     }
@@ -352,9 +404,16 @@ impl Node<'_> {
     /// A group has been told, or not: then another of its contacts is told in the next round. Of groups that we are in
     /// nothing follows.
     pub(crate) fn pointed(&mut self, group: [u8; 4], from: NodeId, result: Result<Body<'_>, Failure>) {
-        let failure = result.as_ref().err().copied();
-        self.free_body(result);
-        let Some(failure) = failure else { return };
+        let failure = match result {
+            Ok(body) => {
+                let better: Option<Vec<GroupHint, HINTS>> = self.decode(body);
+                for hint in better.iter().flatten().rev() {
+                    self.learn_hint(hint);
+                }
+                return;
+            }
+            Err(failure) => failure,
+        };
         let Some(id) = self.groups.known_by_prefix(group) else { return };
         if !matches!(failure, Failure::Refused(Status::Busy)) {
             self.group_contact_lost(&id, &from);
@@ -365,9 +424,48 @@ impl Node<'_> {
         }
     }
 
-    /// The group that is said to hold an item, and that we can tell about.
+    /// Known groups that rank better for the items told than the group told of them.
+    fn pointers_better(&self, point: &Point) -> Vec<GroupHint, HINTS> {
+        let mut better: Vec<GroupId, HINTS> = Vec::new();
+        let size = self.groups.seat_of(&point.group).and_then(|seat| self.groups.size_of(seat)).unwrap_or(0);
+        for key in &point.keys {
+            let key = key.key();
+            let own = crate::group::Groups::score(&key, &point.group, size);
+            let candidates = self.groups.candidates(&key, 0, false, &mut |group| *group == point.source.id);
+            let each = HINTS / point.keys.len().clamp(1, HINTS);
+            for candidate in candidates.iter().filter(|group| group.score > own).take(each) {
+                if !better.contains(&candidate.group) {
+                    let _ = better.push(candidate.group);
+                }
+            }
+        }
+        better.iter().filter_map(|group| self.hint(group)).collect()
+    }
+
+    /// The group that a pointer names, first of its contacts the member named.
+    fn pointer_hint(&self, pointer: &Pointer) -> GroupHint {
+        let known = self.hint(&pointer.group);
+        let mut hint = known.unwrap_or_else(|| GroupHint {
+            id: pointer.group,
+            seat: pointer.seat,
+            wanted: 1,
+            live: 1,
+            free: 0,
+            age_s: UNKNOWN_AGE_S,
+            contacts: Vec::new(),
+        });
+        hint.contacts.retain(|contact| contact.0 != pointer.holder.0);
+        if hint.contacts.is_full() {
+            hint.contacts.pop();
+        }
+        let _ = hint.contacts.insert(0, pointer.holder);
+        hint
+    }
+
+    /// The group that is said to hold an item.
     pub(super) fn pointer_to(&self, key: &Key) -> Option<GroupHint> {
-        self.hint(&self.pointers.get(self.env.index_secret, self.env.seconds(), key)?)
+        let pointer = self.pointers.get(self.env.index_secret, self.env.seconds(), &Short::of(key))?;
+        Some(self.pointer_hint(&pointer))
     }
 }
 
@@ -384,9 +482,9 @@ mod tests {
     use super::*;
 
     fn pointer(i: u32, group: u8, expires_s: u32) -> Pointer {
-        let mut key = [0; 32];
+        let mut key = [0; 16];
         key[..4].copy_from_slice(&i.to_le_bytes());
-        Pointer { key: Key(key), group: GroupId([group; 16]), expires_s }
+        Pointer { key: Short(key), group: GroupId([group; 16]), expires_s, ..Pointer::EMPTY }
     }
 
     /// 32 pointers in lent memory, at some second.
@@ -412,7 +510,7 @@ mod tests {
         }
 
         fn get(&self, i: u32) -> Option<u8> {
-            self.pointers.get(7, self.now_s, &pointer(i, 0, 0).key).map(|group| group.0[0])
+            self.pointers.get(7, self.now_s, &pointer(i, 0, 0).key).map(|pointer| pointer.group.0[0])
         }
 
         fn count(&self, range: core::ops::Range<u32>) -> u32 {
@@ -426,7 +524,7 @@ mod tests {
         let contacts = core::iter::repeat_n((NodeId([7; 32]), addr), crate::wire::CONTACTS_MAX).collect();
         let source =
             GroupHint { id: GroupId([1; 16]), seat: 9, wanted: 8, live: 8, free: 99, age_s: u16::MAX, contacts };
-        let keys = core::iter::repeat_n(Key([9; 32]), KEYS).collect();
+        let keys = core::iter::repeat_n(Short([9; 16]), KEYS).collect();
         let point = Point { group: GroupId([2; 16]), pass_on: true, lease_s: u32::MAX, source, keys };
         let mut buf = [0; crate::exchange::FRAGMENT];
         let mut writer = crate::wire::Writer::new(&mut buf);

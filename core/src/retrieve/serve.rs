@@ -42,7 +42,7 @@ impl Node<'_> {
     pub(crate) fn serve_locate(&mut self, _peer: PeerId, body: Body<'_>, reply: &mut Writer<'_>) -> Served {
         let question = value::<Locate>(self.body_bytes(&body));
         self.free_body(Ok(body));
-        let Some(Locate { key, class, bytes, put, group }) = question else { return Served::Refuse(Status::Bad) };
+        let Some(Locate { key, bytes, put, group }) = question else { return Served::Refuse(Status::Bad) };
         let mut told = Located::default();
         let held = self.content.get(&self.env, &key).filter(|item| item.complete()).map(|item| item.seat);
         if let Some(seat) = held {
@@ -62,7 +62,7 @@ impl Node<'_> {
             told.hints.extend(hint);
         }
         let already: Vec<GroupId, HINTS_TOLD> = told.hints.iter().map(|hint| hint.id).collect();
-        let candidates = self.groups.candidates(&key, class, bytes, put, &mut |group| already.contains(group));
+        let candidates = self.groups.candidates(&key, bytes, put, &mut |group| already.contains(group));
         for candidate in &candidates {
             if put && told.here.is_none() && candidate.seat.is_some() && candidate.room {
                 told.here = self.here(&candidate.group, true, false);

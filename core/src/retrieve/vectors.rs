@@ -6,7 +6,6 @@ use std::vec::Vec;
 use super::message::{FetchTrailer, Here, Locate, Located, StoreTrailer, write_fetch};
 use super::object::{EXTENT_BYTES, key_of, list_bytes, verify, write_entry, write_header};
 use crate::content::Kind;
-use crate::group::Class;
 use crate::id::{GroupId, Key, NodeId};
 use crate::vectors::{Provider, Vectors, counting};
 use crate::wire::vectors::{hint, v6};
@@ -54,7 +53,7 @@ fn s13_objects() {
     let group = GroupId(counting(0x10));
     let mut buf = [0; 1142];
     let mut writer = Writer::new(&mut buf);
-    assert!(writer.value(&Locate { key: zero, class: Class::Large, bytes: 4169, put: true, group: Some(group) }));
+    assert!(writer.value(&Locate { key: zero, bytes: 4169, put: true, group: Some(group) }));
     v.add("locate_request", writer.written());
     let here = Here { group, seat: 2, wanted: 3, room: true, holds: false, recruiting: true };
     let members = [(NodeId([1; 32]), Some(v6())), (NodeId([2; 32]), None)].into_iter().collect();

@@ -6,7 +6,7 @@ use super::message::{Locate, Located};
 use super::{CONTACTS, OpOwner, PART_REFRESH, PART_WALK, Work};
 use crate::addr::Addr;
 use crate::exchange::{Body, Failure, Owner};
-use crate::group::{Class, Groups};
+use crate::group::Groups;
 use crate::id::{GroupId, Key, NodeId};
 use crate::node::Node;
 use crate::route::internal;
@@ -35,12 +35,9 @@ const _: () = assert!(ASKED_MAX <= 128, "a place among them is 7 bits of an op's
 #[derive(Debug)]
 pub(super) struct Walk {
     pub key: Key,
-    pub class: Class,
     pub bytes: u32,
     /// For a put: a group with room is wanted. For a get: a holder.
     put: bool,
-    /// The class is a guess: groups of both are asked in turn.
-    either: bool,
     /// Somebody is still to be asked, for whom there was no buffer, call or peer to be had now.
     waits: bool,
     asked: u8,
@@ -82,20 +79,16 @@ pub(super) enum Found {
 }
 
 impl Node<'_> {
-    /// Begins a walk for one item. The scratch buffer is the walk's until it ends. `class`: `None` when
-    /// it is not known. `but`: a group that is not wanted.
-    pub(super) fn walk_begin(&mut self, op: Handle, key: Key, class: Option<Class>, bytes: u32, but: Option<GroupId>) {
-        let (either, class) = (class.is_none(), class.unwrap_or(Class::Small));
+    /// Begins a walk for one item. The scratch buffer is the walk's until it ends. `but`: a group that is not wanted.
+    pub(super) fn walk_begin(&mut self, op: Handle, key: Key, bytes: u32, but: Option<GroupId>) {
         let asked_ms = self.now_ms();
         let Some(entry) = self.retrieve.ops.get_mut(op) else { return };
         let put = matches!(entry.work, Work::Put(_));
         entry.serial = (entry.serial + 1) % 0x7f;
         let walk = Walk {
             key,
-            class,
             bytes,
             put,
-            either,
             waits: false,
             asked: 0,
             flying: 0,
@@ -186,23 +179,18 @@ impl Node<'_> {
 
     /// Asks a member of the best-ranked group not asked yet. A group of ours with room needs no call.
     fn walk_ask_group(&mut self, op: Handle) -> bool {
-        let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()) else { return false };
-        if walk.either {
-            walk.class = if walk.spent % 2 == 0 { Class::Small } else { Class::Large };
-        }
-        let (put, key, class, bytes) = (walk.put, walk.key, walk.class, walk.bytes);
+        let Some(walk) = self.retrieve.ops.get(op).and_then(|op| op.walk.as_ref()) else { return false };
+        let (put, key, bytes) = (walk.put, walk.key, walk.bytes);
         let asked = self.walk_all_asked(op);
         if let Some(group) = self.walk_pointed(op).filter(|group| !asked.holds(&group.0)) {
             if self.walk_ask_members(op, &group, &asked) {
                 return true;
             }
-            if let Some(walk) = self.retrieve.ops.get_mut(op).and_then(|op| op.walk.as_mut()).filter(|walk| walk.waits)
-            {
-                walk.best = Some((group, 0));
+            if self.retrieve.ops.get(op).and_then(|op| op.walk.as_ref()).is_some_and(|walk| walk.waits) {
                 return false;
             }
         }
-        let candidates = self.groups.candidates(&key, class, bytes, put, &mut |group| asked.holds(&group.0));
+        let candidates = self.groups.candidates(&key, bytes, put, &mut |group| asked.holds(&group.0));
         for candidate in candidates {
             if put && !candidate.room {
                 continue;
@@ -222,10 +210,10 @@ impl Node<'_> {
         false
     }
 
-    /// Takes the group that a pointer names.
-    fn walk_pointed(&mut self, op: Handle) -> Option<GroupId> {
-        let walk = self.retrieve.ops.get_mut(op)?.walk.as_mut()?;
-        if walk.put { None } else { walk.best.take().map(|(group, _)| group) }
+    /// The group that a pointer named last.
+    fn walk_pointed(&self, op: Handle) -> Option<GroupId> {
+        let walk = self.retrieve.ops.get(op)?.walk.as_ref()?;
+        if walk.put { None } else { walk.best.map(|(group, _)| group) }
     }
 
     /// Asks a member of a group; false when there is none that can be asked, or the walk waits.
@@ -291,7 +279,7 @@ impl Node<'_> {
     fn walk_ask_marked(&mut self, op: Handle, id: &NodeId, addr: Option<Addr>, at: u8, group: Option<GroupId>) -> bool {
         let Some(entry) = self.retrieve.ops.get(op) else { return false };
         let Some(walk) = &entry.walk else { return false };
-        let question = Locate { key: walk.key, class: walk.class, bytes: walk.bytes, put: walk.put, group };
+        let question = Locate { key: walk.key, bytes: walk.bytes, put: walk.put, group };
         let part = PART_WALK | u16::from(entry.serial) << 7 | u16::from(at);
         let Some(peer) = self.dial(id, addr) else { return false };
         let owner = Owner::Op(OpOwner { op, part });
@@ -381,7 +369,14 @@ impl Node<'_> {
             located
         });
         if let Some(located) = &located {
-            located.hints.iter().for_each(|hint| self.learn_hint(hint));
+            // The best last: in a full table, what comes later might push it out.
+            for hint in located.hints.iter().rev() {
+                // Whoever is a member names itself first: asked for that group, it could only say so.
+                if hint.contacts.iter().all(|(id, _)| *id != from) {
+                    self.group_contact_lost(&hint.id, &from);
+                }
+                self.learn_hint(hint);
+            }
         }
         if !self.retrieve.working(op) {
             return;
@@ -395,7 +390,7 @@ impl Node<'_> {
         let Some(walk) = entry.walk.as_mut().filter(|_| (part >> 7) & 0xff == u16::from(entry.serial)) else { return };
         walk.flying = walk.flying.saturating_sub(1);
         walk.misses += u16::from(located.as_ref().is_none_or(|located| !located.pointed));
-        let (put, key, class) = (walk.put, walk.key, walk.class);
+        let (put, key) = (walk.put, walk.key);
         match located {
             None => {
                 let at = (part & 0x7f) as u8;
@@ -428,7 +423,7 @@ impl Node<'_> {
                     self.get_located(op, &key, &from, &located);
                 } else if let Some(here) = located.here.filter(|here| put && (here.room || here.holds)) {
                     // What a group holds already is not put anywhere else.
-                    let score = if here.holds { u64::MAX } else { Groups::score(&key, class, &here.group, here.seat) };
+                    let score = if here.holds { u64::MAX } else { Groups::score(&key, &here.group, here.seat) };
                     if self.walk_best(op).is_none_or(|(_, best)| score > best) && !self.walk_refused(op, &here.group) {
                         self.walk_better(op, here.group, score);
                         self.told_contacts(op, &from, &located);
@@ -447,11 +442,8 @@ impl Node<'_> {
         let (secret, at) = (self.env.index_secret, 4 * usize::from(at));
         let tag = self.env.buffers.bytes(&entry.scratch).get(at..at + 4);
         let other = |group: &GroupId| tag.is_none_or(|tag| *tag != Asked::tag(secret, &group.0));
-        let group = self
-            .groups
-            .candidates(&walk.key, walk.class, walk.bytes, false, &mut |group| other(group))
-            .first()
-            .map(|c| c.group);
+        let group =
+            self.groups.candidates(&walk.key, walk.bytes, false, &mut |group| other(group)).first().map(|c| c.group);
         if let Some(group) = group {
             self.group_contact_lost(&group, id);
         }
@@ -466,7 +458,7 @@ impl Node<'_> {
     }
 
     /// The bytes of a body, wherever they are.
-    pub(super) fn body_bytes<'a>(&'a self, body: &'a Body<'_>) -> &'a [u8] {
+    pub(crate) fn body_bytes<'a>(&'a self, body: &'a Body<'_>) -> &'a [u8] {
         match body {
             Body::Packet(bytes) => bytes,
             Body::Buffer(buffer) => self.env.buffers.bytes(buffer),
