@@ -41,3 +41,7 @@ pub use fault::{Churn, Domain, TRACE_LINES_MAX, Then, Trace};
 pub use machine::Machine;
 pub use net::{Net, NetCounters, PARTITIONS_MAX, PartitionId, Path, SegmentId, Sent, Way};
 pub use world::{GroupView, Hook, Job, Outcome, Spec, Who, World, WorldConfig};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,7 +15,9 @@ const GRAPHS_MAX: usize = 24;
 #[derive(Debug, Serialize)]
 pub struct Picture {
     name: String,
+    /// Runs that were looked at, and all runs.
     runs: usize,
+    of: usize,
     /// The moments, in virtual seconds.
     t: Vec<f64>,
     /// What each phase is called, and when it begins.
@@ -140,16 +142,17 @@ fn thinned<T>(all: Vec<T>, most: usize) -> Vec<T> {
 }
 
 impl Picture {
-    /// All runs of a case; `cases` is how many share the page.
-    pub fn new(name: &str, runs: &[&Samples], cases: usize) -> Picture {
-        let axis = Axis::new(runs);
+    /// All runs of a case; `cases` is how many share the page. Runs that nobody looked at count only in the number of runs.
+    pub fn new(name: &str, all: &[&Samples], cases: usize) -> Picture {
+        let runs: Vec<&Samples> = all.iter().copied().filter(|run| !run.at_s.is_empty()).collect();
+        let axis = Axis::new(&runs);
         let points = runs.iter().map(|run| run.at_s.len()).max().unwrap_or(0).min(POINTS_MAX);
         let t: Vec<f64> = (0..points).map(|i| axis.end() * i as f64 / (points.max(2) - 1) as f64).collect();
         let phases = runs.first().filter(|_| axis.bounds.len() > 2).map(|run| &run.phases);
         let phases = phases.into_iter().flatten().zip(&axis.bounds[1.min(axis.bounds.len())..]);
         let plots = PLOTS.iter().filter_map(|plot| {
             let lines = plot.lines.iter().filter_map(|(name, label, color)| {
-                let [mean, low, high] = line(runs, &axis, &t, name, plot.shape != Shape::Stack)?;
+                let [mean, low, high] = line(&runs, &axis, &t, name, plot.shape != Shape::Stack)?;
                 Some(Line { label, color, mean, low, high })
             });
             let lines: Vec<Line> = lines.collect();
@@ -168,6 +171,7 @@ impl Picture {
         Picture {
             name: name.into(),
             runs: runs.len(),
+            of: all.len(),
             plots: plots.collect(),
             phases: phases.map(|((name, _), at)| (name.clone(), *at)).collect(),
             t: t.iter().map(|at| (at * 1000.0).round() / 1000.0).collect(),
@@ -225,7 +229,8 @@ mod tests {
         let at_s: Vec<f64> = (0..5000).map(f64::from).collect();
         let mut long = run(&at_s, &vec![1.0; 5000], 9.0);
         long.graphs = (0..100).map(|i| Graph { at_s: f64::from(i), ..Graph::default() }).collect();
-        let picture = Picture::new("long", &[&long], 4);
+        let picture = Picture::new("long", &[&long, &Samples::default()], 4);
+        assert_eq!((picture.runs, picture.of, picture.phases.len()), (1, 2, 2));
         assert_eq!((picture.t.len(), picture.graphs.len(), picture.plots.len()), (POINTS_MAX, 6, 1));
         assert_eq!((picture.t[599], picture.graphs[5].at_s), (4999.0, 99.0));
         assert_eq!(picture.phases, [("form".into(), 0.0), ("churn".into(), 9.0)]);

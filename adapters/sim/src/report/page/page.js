@@ -121,7 +121,8 @@ function show(picture) {
   if (picture.graphs.length) state.cards.splice(2, 0, graphCard(picture));
   if (lookups) state.cards.splice(2, 0, lookupCard(picture));
   state.cards.forEach((one) => grid.append(one.figure));
-  const runs = picture.runs === 1 ? "One run." : `Means of ${picture.runs} runs; bands are from the 5th to the 95th percentile of the runs. Phases that end by a condition are stretched to their mean length.`;
+  const some = picture.runs < picture.of ? `the first ${picture.runs} of ${picture.of}` : picture.runs;
+  const runs = picture.runs === 1 ? "One run." : `Means of ${some} runs; bands are from the 5th to the 95th percentile of the runs. Phases that end by a condition are stretched to their mean length.`;
   $("note").textContent = `${runs} At most 600 points a series. The slider at the bottom moves a cursor through all plots and the graph; a click in a plot does so, too.`;
   $("bar").hidden = picture.t.length < 2;
   redraw();
