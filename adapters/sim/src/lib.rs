@@ -36,10 +36,13 @@ mod world;
 pub use check::Violation;
 pub use crypto::{FakeCrypto, Sealed};
 pub use disk::{Disk, DiskFaults, DiskModel};
-pub use dist::{Dist, Quick};
+pub use dist::Dist;
 pub use fault::{Churn, Domain, TRACE_LINES_MAX, Then, Trace};
 pub use machine::Machine;
-pub use net::{Net, NetCounters, PARTITIONS_MAX, PartitionId, Path, SegmentId, Sent, Way};
+pub use net::{
+    Access, Hop, Loss, NatKind, NatModel, Net, NetCounters, PARTITIONS_MAX, PartitionId, Path, Plug, Regions,
+    SegmentId, Sent, Way,
+};
 pub use world::{GroupView, Hook, Job, Outcome, Spec, Who, World, WorldConfig};
 
 #[cfg(doctest)]

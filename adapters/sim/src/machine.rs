@@ -5,6 +5,7 @@ use butter_core::memory::Limits;
 use butter_core::wire::Facts;
 
 use crate::disk::DiskModel;
+use crate::net::Access;
 
 /// A kind of machine: what it may hold, and how it behaves.
 #[derive(Clone, Debug)]
@@ -15,13 +16,15 @@ pub struct Machine {
     pub config: Config,
     /// How fast its storage is, and how long it lasts.
     pub disk: DiskModel,
+    /// How much it can send and receive.
+    pub access: Access,
 }
 
 impl Machine {
     /// A microcontroller: [`Limits::TINY`], one seat of 8 blocks.
     pub fn tiny() -> Machine {
         let config = Config { flags: Facts::MAINS | Facts::TINY, storage_blocks: 8, ..Config::default() };
-        Machine { limits: Limits::TINY, config, disk: DiskModel::default() }
+        Machine { limits: Limits::TINY, config, disk: DiskModel::default(), access: Access::default() }
     }
 
     /// A desktop program, with tables small enough that hundreds of them fit a simulation: 256 known hosts and groups,
@@ -47,7 +50,12 @@ impl Machine {
             jobs: 32,
             events: 256,
         };
-        Machine { limits, config: Config { storage_blocks: 4096, ..Config::default() }, disk: DiskModel::default() }
+        Machine {
+            limits,
+            config: Config { storage_blocks: 4096, ..Config::default() },
+            disk: DiskModel::default(),
+            access: Access::default(),
+        }
     }
 
     /// This kind, changed.

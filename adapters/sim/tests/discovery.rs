@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use butter_core::crypto::Crypto;
 use butter_crypto::RustCrypto;
-use butter_sim::{FakeCrypto, Machine, Path, SegmentId, Spec, Who, World, WorldConfig};
+use butter_sim::scenario::units::Share;
+use butter_sim::{FakeCrypto, Loss, Machine, Path, SegmentId, Spec, Who, World, WorldConfig};
 
 fn world(crypto: &dyn Crypto, seed: u64) -> World<'_> {
     World::new(crypto, WorldConfig { seed, ..WorldConfig::default() })
@@ -113,7 +114,7 @@ fn networks_with_different_secrets_do_not_meet() {
 #[test]
 fn tiny_nodes_find_each_other_through_loss() {
     let crypto = FakeCrypto::new();
-    let lan = Path { loss_permille: 300, ..Path::LAN };
+    let lan = Path { loss: Loss::Independent(Share::from_ppm(300_000)), ..Path::LAN };
     let mut world = World::new(&crypto, WorldConfig { lan, ..WorldConfig::default() });
     world.add_all(40, &Spec { machine: Machine::tiny(), ..Spec::default() });
     assert!(world.run_until(60_000, |world| connected(world) == 40));

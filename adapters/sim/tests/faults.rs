@@ -1,6 +1,7 @@
 //! What goes wrong in the world, and that nodes live with it.
 
 use butter_core::node::Destination;
+use butter_core::time::Instant;
 use butter_sim::scenario::units::Time;
 use butter_sim::{
     Churn, DiskFaults, DiskModel, Dist, Domain, FakeCrypto, Machine, PARTITIONS_MAX, SegmentId, Spec, Then, Trace, Way,
@@ -210,6 +211,6 @@ fn nobody_hears_a_dead_node() {
     let who = world.add(&Spec::default());
     world.kill(who);
     let mut sent = Vec::new();
-    world.net().send(who, Destination::Multicast, 100, &mut sent);
+    world.net().send(Instant::ZERO, who, Destination::Multicast, 100, &mut sent);
     assert!(sent.is_empty());
 }

@@ -225,7 +225,7 @@ fn a_split_heals_without_loss() {
 fn two_lans_share_content_once_one_node_is_told_an_address() {
     let crypto = FakeCrypto::new();
     let mut world = world(&crypto);
-    let segment = world.net().add_segment(Path::LAN);
+    let segment = world.net().add_segment(&Path::LAN);
     let here = add(&mut world, 5, &Machine::desktop());
     let there = world.add_all(5, &Spec { segment, ..Spec::default() });
     world.meet(there[0], here[0]).unwrap();

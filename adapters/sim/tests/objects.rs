@@ -8,7 +8,8 @@ use butter_core::Event;
 use butter_core::id::Key;
 use butter_core::node::{GetId, PutId};
 use butter_core::retrieve::{GetStatus, Progress, PutStatus, Reason};
-use butter_sim::{FakeCrypto, Machine, Path, Spec, Who, World, WorldConfig};
+use butter_sim::scenario::units::Share;
+use butter_sim::{FakeCrypto, Loss, Machine, Path, Spec, Who, World, WorldConfig};
 
 const BLOCK: usize = 4096;
 
@@ -291,7 +292,12 @@ fn s6_3_a_member_may_die_while_an_object_is_put() {
 #[test]
 fn s6_4_a_lossy_network_costs_time_only() {
     let crypto = FakeCrypto::new();
-    let lan = Path { loss_permille: 100, duplicate_permille: 20, reorder_permille: 50, ..Path::LAN };
+    let lan = Path {
+        loss: Loss::Independent(Share::from_ppm(100_000)),
+        duplicate: Share::from_ppm(20_000),
+        reorder: Share::from_ppm(50_000),
+        ..Path::LAN
+    };
     let mut net = Net::new(&crypto, WorldConfig { seed: 9, lan, ..WorldConfig::default() });
     for _ in 0..5 {
         net.world.add(&Spec { machine: with_disk(200), ..Spec::default() });

@@ -1,11 +1,16 @@
 //! The world itself: time, faults, and that the same seed gives the same run.
 
-use butter_sim::scenario::units::Time;
-use butter_sim::{Churn, FakeCrypto, Machine, Path, Spec, Who, World, WorldConfig};
+use butter_sim::scenario::units::{Share, Time};
+use butter_sim::{Churn, FakeCrypto, Loss, Machine, Path, Spec, Who, World, WorldConfig};
 
 /// 40 nodes on a bad network, under churn, for 40 virtual seconds.
 fn busy(crypto: &FakeCrypto, seed: u64) -> World<'_> {
-    let lan = Path { loss_permille: 50, duplicate_permille: 20, reorder_permille: 20, ..Path::LAN };
+    let lan = Path {
+        loss: Loss::Independent(Share::from_ppm(50_000)),
+        duplicate: Share::from_ppm(20_000),
+        reorder: Share::from_ppm(20_000),
+        ..Path::LAN
+    };
     let mut world = World::new(crypto, WorldConfig { seed, lan, ..WorldConfig::default() });
     let machine = Machine::desktop().with(|machine| machine.disk.op_us = 500);
     for i in 0..40 {

@@ -25,7 +25,7 @@ pub(crate) fn idle(s: &Settings, crypto: &dyn Crypto) {
     for run in 0..runs {
         let (mut world, nodes) = s.world(crypto, s.seed + run, s.nodes);
         s.fill(&mut world, s.seed + run, &nodes);
-        world.net().set_path(Default::default(), s.path());
+        world.net().set_path(Default::default(), &s.path());
         world.run_for(REST_MS);
         let each = |world: &World<'_>| -> Vec<f64> {
             nodes.iter().map(|who| world.node(*who).map_or(0.0, |node| f64::from(node.counters().bytes_out))).collect()
@@ -95,7 +95,7 @@ pub(crate) fn repair(s: &Settings, crypto: &dyn Crypto) {
     for run in 0..runs {
         let (mut world, nodes) = s.world(crypto, s.seed + run, s.nodes);
         s.fill(&mut world, s.seed + run, &nodes);
-        world.net().set_path(Default::default(), s.path());
+        world.net().set_path(Default::default(), &s.path());
         world.run_for(REST_MS);
         // What it sends anyway.
         let before = bytes(&world);

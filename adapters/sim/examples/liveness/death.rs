@@ -23,7 +23,7 @@ pub(crate) fn detect(s: &Settings, crypto: &dyn Crypto) {
     let runs = s.runs.unwrap_or(200);
     let (mut world, nodes) = s.world(crypto, s.seed, THREE);
     s.fill(&mut world, s.seed, &nodes);
-    world.net().set_path(Default::default(), s.path());
+    world.net().set_path(Default::default(), &s.path());
     world.run_for(60_000);
     let (mut first, mut all) = (Vec::new(), Vec::new());
     let (mut unready, mut false_deaths) = (0, 0);
@@ -93,7 +93,7 @@ pub(crate) fn verdicts(s: &Settings, crypto: &dyn Crypto) {
     for run in 0..worlds {
         let (mut world, nodes) = s.world(crypto, s.seed + run, THREE);
         let keys = s.fill(&mut world, s.seed + run, &nodes);
-        world.net().set_path(Default::default(), s.path());
+        world.net().set_path(Default::default(), &s.path());
         world.run_for(60_000);
         let before = ["deaths", "doubts", "bytes_out"].map(|name| world.counter(name));
         for _ in 0..hours_each {
@@ -106,7 +106,7 @@ pub(crate) fn verdicts(s: &Settings, crypto: &dyn Crypto) {
         bytes += after[2] - before[2];
         items += keys.len();
         // Whatever was suspected, in the end all hold everything again.
-        world.net().set_path(Default::default(), butter_sim::Path { loss_permille: 0, ..s.path() });
+        world.net().set_path(Default::default(), &butter_sim::Path { loss: butter_sim::Path::LAN.loss, ..s.path() });
         world.run_for(120_000);
         short += keys.iter().filter(|key| world.holders(**key).count() < THREE as usize).count();
     }

@@ -20,7 +20,7 @@ pub(crate) fn heal(s: &Settings, crypto: &dyn Crypto) {
     for run in 0..runs {
         let (mut world, nodes) = s.world(crypto, s.seed + run, s.nodes);
         let mut keys = s.fill(&mut world, s.seed + run, &nodes);
-        world.net().set_path(Default::default(), s.path());
+        world.net().set_path(Default::default(), &s.path());
         world.run_for(60_000);
         // An item whose lease ends while the world is in two.
         let mut spec = s.spec();

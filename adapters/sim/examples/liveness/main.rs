@@ -18,7 +18,8 @@ use std::process::exit;
 
 use butter_core::crypto::Crypto;
 use butter_core::id::Key;
-use butter_sim::{FakeCrypto, Machine, Outcome, Path, Spec, Who, World, WorldConfig};
+use butter_sim::scenario::units::Share;
+use butter_sim::{FakeCrypto, Loss, Machine, Outcome, Path, Spec, Who, World, WorldConfig};
 
 const USAGE: &str = "\
 liveness detect    kills one of three and asks how long the two others take to notice
@@ -57,7 +58,7 @@ struct Settings {
 impl Settings {
     /// A world of such nodes that have found each other.
     fn world<'c>(&self, crypto: &'c dyn Crypto, seed: u64, nodes: u32) -> (World<'c>, Vec<Who>) {
-        let lan = Path { latency_us: self.latency_us, jitter_us: self.latency_us, ..Path::LAN };
+        let lan = Path::uniform(self.latency_us, self.latency_us);
         let mut world = World::new(crypto, WorldConfig { seed, lan, ..WorldConfig::default() });
         let nodes = world.add_all(nodes as usize, &self.spec());
         world.run_for(10_000);
@@ -78,8 +79,8 @@ impl Settings {
 
     /// The path with the loss that was asked for.
     fn path(&self) -> Path {
-        let (latency_us, jitter_us) = (self.latency_us, self.latency_us);
-        Path { latency_us, jitter_us, loss_permille: self.loss, ..Path::LAN }
+        let loss = Loss::Independent(Share::from_ppm(u32::from(self.loss) * 1_000));
+        Path { loss, ..Path::uniform(self.latency_us, self.latency_us) }
     }
 
     /// Each node puts its items, and the groups that come of it find their shape. The keys of what was acknowledged.

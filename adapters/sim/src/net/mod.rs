@@ -1,6 +1,14 @@
 //! The network: who hears what, and when. Sans-IO: it is told what is sent and says what arrives.
+//!
+//! ```text
+//! host ─ access ─ segment (multicast, its own path) ─ NAT? ─ internet (one path, or a region's to a region's) ─ …
+//! ```
 
+mod access;
+mod nat;
 mod partition;
+mod path;
+mod region;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,60 +17,79 @@ use butter_core::addr::Addr;
 use butter_core::node::Destination;
 use butter_core::rng::Rng;
 
+use butter_core::time::Instant;
+
+pub use access::Access;
+pub use nat::{NatKind, NatModel};
 pub use partition::{PARTITIONS_MAX, PartitionId, Way};
+pub use path::{Loss, Path};
+pub use region::Regions;
 
 use crate::chance;
 use crate::world::Who;
+use access::Pipe;
+use nat::Nat;
 use partition::Partitions;
-
-/// How packets travel between two places.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Path {
-    /// The least time one packet takes, in microseconds.
-    pub latency_us: u32,
-    /// The most time it takes longer, in microseconds, drawn uniformly.
-    pub jitter_us: u32,
-    /// Of 1000 packets, how many are lost, independently of each other.
-    pub loss_permille: u16,
-    /// Of 1000 packets, how many arrive twice.
-    pub duplicate_permille: u16,
-    /// Of 1000 packets, how many are held back.
-    pub reorder_permille: u16,
-    /// For how long those are held back, in microseconds.
-    pub reorder_us: u32,
-}
-
-impl Path {
-    /// A wired local network: 0.2 to 0.5 ms, nothing lost.
-    pub const LAN: Path = Path {
-        latency_us: 200,
-        jitter_us: 300,
-        loss_permille: 0,
-        duplicate_permille: 0,
-        reorder_permille: 0,
-        reorder_us: 2_000,
-    };
-    /// Across a continent: 20 to 40 ms, 1 ‰ lost.
-    pub const INTERNET: Path =
-        Path { latency_us: 20_000, jitter_us: 20_000, loss_permille: 1, reorder_us: 10_000, ..Path::LAN };
-}
+use path::{Channel, Fate, Line};
 
 /// Which local network.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct SegmentId(pub u16);
 
+impl SegmentId {
+    /// None: a host of its own on the internet, that hears no multicast. It needs a public address.
+    pub const NONE: SegmentId = SegmentId(u16::MAX);
+}
+
 struct Segment {
-    path: Path,
+    line: Line,
     multicast: bool,
     broadcast: bool,
     hosts: Vec<Who>,
     /// Addresses given out.
     given: u32,
+    nat: Option<Nat>,
+    /// Where it is, and what comes to its NAT.
+    region: u8,
+    channel: Channel,
 }
 
 struct Host {
     addr: Addr,
     segment: SegmentId,
+    region: u8,
+    channel: Channel,
+    /// Only where something is limited, so that nothing is looked up where nothing is.
+    limited: Option<Box<Limited>>,
+}
+
+/// A packet that is sent: by whom, from where, and how long it is.
+#[derive(Clone, Copy)]
+struct Trip {
+    now: Instant,
+    from: Who,
+    own: Addr,
+    segment: SegmentId,
+    region: u8,
+    len: usize,
+}
+
+/// A limited access, and what waits in front of it.
+struct Limited {
+    access: Access,
+    up: Pipe,
+    down: Pipe,
+}
+
+/// How a host is plugged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Plug {
+    /// In which segment, or [`SegmentId::NONE`].
+    pub segment: SegmentId,
+    /// In which region, if there are any.
+    pub region: u8,
+    /// How much its access carries.
+    pub access: Access,
 }
 
 /// What became of the packets. A multicast counts once per host that might have heard it.
@@ -80,27 +107,50 @@ pub struct NetCounters {
     pub held: u64,
     /// Stopped by a partition.
     pub cut: u64,
+    /// Longer than the path carries.
+    pub too_long: u64,
+    /// Dropped by a full queue in front of a host's access, or by a NAT with no room for a mapping.
+    pub overflowed: u64,
+    /// Not let in by a NAT.
+    pub filtered: u64,
     /// Sent to an address that nobody has (any more), or by multicast where there is none.
     pub unreachable: u64,
+}
+
+/// Where a packet arrives next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// At a host.
+    Host(Who),
+    /// At the access of a host, which may have to queue it: see [`Net::enter`].
+    Access(Who),
+    /// At a port of a segment's NAT.
+    Nat(SegmentId, u16),
 }
 
 /// A delivery to come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
-    /// To whom.
-    pub to: Who,
+    /// Where.
+    pub to: Hop,
     /// In how many microseconds.
     pub after_us: u64,
 }
 
-/// The network of a world: segments in which everybody hears multicast, joined by an internet without NATs in which
-/// unicast reaches every address.
+/// The network of a world: segments in which everybody hears multicast, joined by an internet in which unicast reaches
+/// every address that is not behind a NAT.
 pub struct Net {
     rng: Rng,
-    internet: Path,
+    /// What makes the length of a way out of two hosts.
+    salt: u64,
+    regions: Option<Regions>,
+    /// From each region to each.
+    internet: Vec<Line>,
     segments: Vec<Segment>,
     hosts: Vec<Option<Host>>,
     by_addr: HashMap<Addr, Who>,
+    /// By address with port 0.
+    nats: HashMap<Addr, SegmentId>,
     partitions: Partitions,
     public_given: u32,
     prefix_given: BTreeMap<u16, u32>,
@@ -109,13 +159,16 @@ pub struct Net {
 
 impl Net {
     /// A network without segments.
-    pub fn new(seed: u64, internet: Path) -> Net {
+    pub fn new(seed: u64, internet: &Path) -> Net {
         Net {
             rng: chance::stream(seed, "net", 0),
-            internet,
+            salt: chance::stream(seed, "ways", 0).next_u64(),
+            regions: None,
+            internet: vec![Line::new(internet)],
             segments: Vec::new(),
             hosts: Vec::new(),
             by_addr: HashMap::new(),
+            nats: HashMap::new(),
             partitions: Partitions::default(),
             public_given: 0,
             prefix_given: BTreeMap::new(),
@@ -124,9 +177,27 @@ impl Net {
     }
 
     /// Adds a local network, with multicast and broadcast.
-    pub fn add_segment(&mut self, path: Path) -> SegmentId {
-        self.segments.push(Segment { path, multicast: true, broadcast: true, hosts: Vec::new(), given: 0 });
+    pub fn add_segment(&mut self, path: &Path) -> SegmentId {
+        assert!(self.segments.len() < usize::from(u16::MAX), "there are too many segments");
+        self.segments.push(Segment {
+            line: Line::new(path),
+            multicast: true,
+            broadcast: true,
+            hosts: Vec::new(),
+            given: 0,
+            nat: None,
+            region: 0,
+            channel: Channel::default(),
+        });
         SegmentId(self.segments.len() as u16 - 1)
+    }
+
+    /// Puts a segment behind a NAT with an address of its own: its hosts are seen by that, but those with a public address.
+    pub fn set_nat(&mut self, segment: SegmentId, model: NatModel) -> Addr {
+        let outer = Addr { port: 0, ..self.next_addr(segment, true, None) };
+        self.segments[usize::from(segment.0)].nat = Some(Nat::new(model, outer));
+        self.nats.insert(outer, segment);
+        outer
     }
 
     /// Whether a segment carries multicast, and whether broadcast.
@@ -137,13 +208,24 @@ impl Net {
     }
 
     /// How packets travel within a segment from now on.
-    pub fn set_path(&mut self, segment: SegmentId, path: Path) {
-        self.segments[usize::from(segment.0)].path = path;
+    pub fn set_path(&mut self, segment: SegmentId, path: &Path) {
+        self.segments[usize::from(segment.0)].line = Line::new(path);
     }
 
-    /// How packets travel between segments from now on.
-    pub fn set_internet(&mut self, path: Path) {
-        self.internet = path;
+    /// How packets travel between segments from now on, wherever they are.
+    pub fn set_internet(&mut self, path: &Path) {
+        (self.regions, self.internet) = (None, vec![Line::new(path)]);
+    }
+
+    /// From now on, hosts are in regions, and ways between segments as long as those are apart.
+    pub fn set_regions(&mut self, regions: Regions) {
+        self.internet = regions.lines();
+        self.regions = Some(regions);
+    }
+
+    /// The regions, if there are any.
+    pub fn regions(&self) -> Option<&Regions> {
+        self.regions.as_ref()
     }
 
     /// An address that nobody has had, port 7000: `10.segment.x.y`, or a public one, scattered over 20.0.0.0/6, or of the
@@ -173,22 +255,33 @@ impl Net {
     }
 
     /// Plugs a node in.
-    pub fn attach(&mut self, who: Who, segment: SegmentId, addr: Addr) {
+    pub fn attach(&mut self, who: Who, plug: Plug, addr: Addr) {
         self.detach(who);
         if self.hosts.len() <= who.index() {
             self.hosts.resize_with(who.index() + 1, || None);
         }
-        self.segments[usize::from(segment.0)].hosts.push(who);
+        if let Some(segment) = self.segments.get_mut(usize::from(plug.segment.0)) {
+            segment.hosts.push(who);
+            segment.region = plug.region;
+        }
         let before = self.by_addr.insert(addr, who);
         assert!(before.is_none(), "{addr} belongs to {before:?}");
-        self.hosts[who.index()] = Some(Host { addr, segment });
+        let access = plug.access;
+        let limited = access.up.or(access.down).map(|_| {
+            let (up, down) = (Pipe::default(), Pipe::default());
+            Box::new(Limited { access, up, down })
+        });
+        let (segment, region) = (plug.segment, plug.region);
+        self.hosts[who.index()] = Some(Host { addr, segment, region, channel: Channel::default(), limited });
     }
 
     /// Unplugs a node; packets to its address go nowhere.
     pub fn detach(&mut self, who: Who) {
         if let Some(host) = self.hosts.get_mut(who.index()).and_then(Option::take) {
             self.by_addr.remove(&host.addr);
-            self.segments[usize::from(host.segment.0)].hosts.retain(|other| *other != who);
+            if let Some(segment) = self.segments.get_mut(usize::from(host.segment.0)) {
+                segment.hosts.retain(|other| *other != who);
+            }
         }
     }
 
@@ -235,143 +328,195 @@ impl Net {
         self.counters
     }
 
-    /// Sends `len` bytes, and appends to `out` what arrives when.
-    pub fn send(&mut self, from: Who, to: Destination, len: usize, out: &mut Vec<Sent>) {
-        let Some(sender) = self.host(from) else { return };
-        let segment = sender.segment;
-        let local = &self.segments[usize::from(segment.0)];
-        let before = out.len();
+    /// Sends `len` bytes, and appends to `out` what arrives when; returns the address as whose it is seen.
+    pub fn send(&mut self, now: Instant, from: Who, to: Destination, len: usize, out: &mut Vec<Sent>) -> Addr {
+        let Some(sender) = self.hosts.get_mut(from.index()).and_then(Option::as_mut) else { return Addr::default() };
+        let (segment, own) = (sender.segment, sender.addr);
+        let trip = Trip { now, from, own, segment, region: sender.region, len };
+        let mut seen = own;
+        let mut wait_us = 0;
+        if let Some(limited) = &mut sender.limited
+            && let Some(up) = limited.access.up
+        {
+            match limited.up.push(now, len, up, limited.access.queue) {
+                Some(us) => wait_us = us,
+                None => {
+                    self.counters.overflowed += 1;
+                    return seen;
+                }
+            }
+        }
+        let (local, before) = (usize::from(segment.0), out.len());
         match to {
-            Destination::Addr(addr) => match self.by_addr.get(&addr.with_slot(0)).copied() {
-                Some(to) => self.one(from, segment, to, out),
-                None => self.counters.unreachable += 1,
-            },
-            Destination::Multicast if !local.multicast => self.counters.unreachable += 1,
-            Destination::Broadcast if !local.broadcast => self.counters.unreachable += 1,
+            Destination::Addr(addr) => seen = self.unicast(trip, addr.with_slot(0), out),
             Destination::Multicast | Destination::Broadcast => {
-                for i in 0..self.segments[usize::from(segment.0)].hosts.len() {
-                    let to = self.segments[usize::from(segment.0)].hosts[i];
+                let carries = |segment: &Segment| match to {
+                    Destination::Multicast => segment.multicast,
+                    _ => segment.broadcast,
+                };
+                if !self.segments.get(local).is_some_and(carries) {
+                    self.counters.unreachable += 1;
+                    return seen;
+                }
+                for i in 0..self.segments[local].hosts.len() {
+                    let to = self.segments[local].hosts[i];
                     if to != from {
-                        self.one(from, segment, to, out);
+                        self.one(trip, to, Some(segment), out);
                     }
                 }
             }
         }
+        if wait_us > 0 {
+            out[before..].iter_mut().for_each(|sent| sent.after_us += wait_us);
+        }
         let deliveries = (out.len() - before) as u64;
         self.counters.delivered += deliveries;
         self.counters.bytes += deliveries * len as u64;
+        seen
     }
 
-    fn one(&mut self, from: Who, segment: SegmentId, to: Who, out: &mut Vec<Sent>) {
-        let Some(receiver) = self.host(to) else { return };
-        let path = if receiver.segment == segment { self.segments[usize::from(segment.0)].path } else { self.internet };
-        if self.partitions.any() && self.partitions.stop(from, to) {
+    fn unicast(&mut self, trip: Trip, addr: Addr, out: &mut Vec<Sent>) -> Addr {
+        let Trip { own, segment, .. } = trip;
+        let receiver = self.by_addr.get(&addr).and_then(|to| Some((*to, self.host(*to)?.segment)));
+        if let Some((to, _)) = receiver.filter(|(_, there)| *there == segment && segment != SegmentId::NONE) {
+            self.one(trip, to, Some(segment), out);
+            return own;
+        }
+        let mut seen = own;
+        if !self.nats.is_empty()
+            && !own.is_public()
+            && let Some(nat) = self.segments.get_mut(usize::from(segment.0)).and_then(|segment| segment.nat.as_mut())
+        {
+            match nat.go_out(trip.now, own, addr) {
+                Some(outer) => seen = outer,
+                None => {
+                    self.counters.overflowed += 1;
+                    return own;
+                }
+            }
+        }
+        let hidden = |there: SegmentId| {
+            !self.nats.is_empty()
+                && !addr.is_public()
+                && self.segments.get(usize::from(there.0)).is_some_and(|segment| segment.nat.is_some())
+        };
+        match receiver {
+            Some((to, there)) if !hidden(there) => self.one(trip, to, None, out),
+            Some(_) => self.counters.unreachable += 1,
+            None => match self.nats.get(&Addr { port: 0, ..addr }).copied() {
+                // No NAT here sends back in what came from inside.
+                Some(there) if there == segment => self.counters.filtered += 1,
+                Some(there) => self.towards_nat(trip, seen, there, addr.port, out),
+                None => self.counters.unreachable += 1,
+            },
+        }
+        seen
+    }
+
+    /// One packet to one host, within a segment or across the internet.
+    fn one(&mut self, trip: Trip, to: Who, within: Option<SegmentId>, out: &mut Vec<Sent>) {
+        let Some(receiver) = self.hosts.get_mut(to.index()).and_then(Option::as_mut) else { return };
+        if self.partitions.any() && self.partitions.stop(trip.from, to) {
             self.counters.cut += 1;
             return;
         }
-        if chance::permille(&mut self.rng, path.loss_permille) {
-            self.counters.lost += 1;
-            return;
-        }
-        let copies = if chance::permille(&mut self.rng, path.duplicate_permille) {
-            self.counters.duplicated += 1;
-            2
-        } else {
-            1
+        let line = match within {
+            Some(segment) => &self.segments[usize::from(segment.0)].line,
+            None => internet(&self.internet, self.regions.as_ref(), trip.region, receiver.region),
         };
-        for _ in 0..copies {
-            let mut after_us = u64::from(path.latency_us) + u64::from(chance::up_to(&mut self.rng, path.jitter_us));
-            if chance::permille(&mut self.rng, path.reorder_permille) {
-                self.counters.held += 1;
-                after_us += u64::from(path.reorder_us);
+        let pair = || way(self.salt, trip.from.0, to.0);
+        let fate = line.travel(&mut self.rng, trip.now, trip.len, &mut receiver.channel, pair);
+        let queues = receiver.limited.as_ref().is_some_and(|limited| limited.access.down.is_some());
+        let hop = if queues { Hop::Access(to) } else { Hop::Host(to) };
+        self.counters.fate(fate, hop, out);
+    }
+
+    /// One packet to a NAT, which will see for whom it is when it arrives.
+    fn towards_nat(&mut self, trip: Trip, seen: Addr, there: SegmentId, port: u16, out: &mut Vec<Sent>) {
+        let segment = &mut self.segments[usize::from(there.0)];
+        let line = internet(&self.internet, self.regions.as_ref(), trip.region, segment.region);
+        let ip = u32::from_be_bytes([seen.ip[12], seen.ip[13], seen.ip[14], seen.ip[15]]);
+        let pair = || way(self.salt, ip, there.0.into());
+        let fate = line.travel(&mut self.rng, trip.now, trip.len, &mut segment.channel, pair);
+        self.counters.fate(fate, Hop::Nat(there, port), out);
+    }
+
+    /// A packet from `from`, seen as `seen`, arrives at an access or a NAT: at which host it arrives, and in how many
+    /// microseconds. `None`: it is dropped and counted, and not delivered after all.
+    pub fn enter(&mut self, now: Instant, hop: Hop, from: Who, seen: Addr, len: usize) -> Option<(Who, u64)> {
+        let entered = self.entered(now, hop, from, seen, len);
+        if entered.is_none() {
+            self.counters.delivered -= 1;
+            self.counters.bytes -= len as u64;
+        }
+        entered
+    }
+
+    fn entered(&mut self, now: Instant, hop: Hop, from: Who, seen: Addr, len: usize) -> Option<(Who, u64)> {
+        let to = match hop {
+            Hop::Host(who) | Hop::Access(who) => who,
+            Hop::Nat(segment, port) => {
+                let nat = self.segments.get(usize::from(segment.0)).and_then(|segment| segment.nat.as_ref());
+                let inner = nat.and_then(|nat| nat.come_in(now, port, seen));
+                let Some(inner) = inner else {
+                    self.counters.filtered += 1;
+                    return None;
+                };
+                let Some(to) = self.by_addr.get(&inner).copied() else {
+                    self.counters.unreachable += 1;
+                    return None;
+                };
+                if self.partitions.any() && self.partitions.stop(from, to) {
+                    self.counters.cut += 1;
+                    return None;
+                }
+                to
             }
-            out.push(Sent { to, after_us });
+        };
+        let Some(limited) = self.hosts.get_mut(to.index()).and_then(Option::as_mut).and_then(|h| h.limited.as_mut())
+        else {
+            return Some((to, 0));
+        };
+        let Some(down) = limited.access.down else { return Some((to, 0)) };
+        let through = limited.down.push(now, len, down, limited.access.queue);
+        if through.is_none() {
+            self.counters.overflowed += 1;
+        }
+        Some((to, through?))
+    }
+}
+
+impl NetCounters {
+    /// Counts what becomes of a packet, and says when it arrives.
+    fn fate(&mut self, fate: Fate, to: Hop, out: &mut Vec<Sent>) {
+        match fate {
+            Fate::Lost => self.lost += 1,
+            Fate::TooLong => self.too_long += 1,
+            Fate::Arrives { us, held, again_us } => {
+                self.held += u64::from(held);
+                out.push(Sent { to, after_us: us });
+                if let Some(after_us) = again_us {
+                    self.duplicated += 1;
+                    out.push(Sent { to, after_us });
+                }
+            }
         }
     }
+}
+
+fn internet<'a>(lines: &'a [Line], regions: Option<&Regions>, from: u8, to: u8) -> &'a Line {
+    let regions = regions.map_or(1, |regions| regions.names().len());
+    let at = if regions == 1 { 0 } else { usize::from(from) * regions + usize::from(to) };
+    lines.get(at).unwrap_or(&lines[0])
+}
+
+/// A number for the way between two places, the same there and back (the finaliser of SplitMix64).
+fn way(salt: u64, a: u32, b: u32) -> u32 {
+    let mut x = salt ^ (u64::from(a.min(b)) << 32 | u64::from(a.max(b)));
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ x >> 31) as u32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    fn net(path: Path) -> (Net, SegmentId, SegmentId) {
-        let mut net = Net::new(1, Path::INTERNET);
-        let (a, b) = (net.add_segment(path), net.add_segment(path));
-        for who in 0..6 {
-            let segment = if who < 4 { a } else { b };
-            let addr = net.next_addr(segment, who % 2 == 0, None);
-            net.joined(Who(who), None);
-            net.attach(Who(who), segment, addr);
-        }
-        (net, a, b)
-    }
-
-    fn heard(net: &mut Net, from: Who, to: Destination) -> Vec<u32> {
-        let mut out = Vec::new();
-        net.send(from, to, 100, &mut out);
-        out.iter().map(|sent| sent.to.0).collect()
-    }
-
-    #[test]
-    fn multicast_stays_in_its_segment_and_unicast_reaches_all() {
-        let (mut net, a, _) = net(Path::LAN);
-        assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [1, 2, 3]);
-        assert_eq!(heard(&mut net, Who(4), Destination::Broadcast), [5]);
-        let far = Destination::Addr(net.addr(Who(5)).unwrap().with_slot(3));
-        net.set_internet(Path { loss_permille: 0, ..Path::INTERNET });
-        assert_eq!(heard(&mut net, Who(0), far), [5]);
-        net.set_casts(a, false, true);
-        assert!(heard(&mut net, Who(0), Destination::Multicast).is_empty());
-        net.detach(Who(5));
-        assert!(heard(&mut net, Who(0), far).is_empty());
-        assert_eq!(net.counters().unreachable, 2);
-    }
-
-    #[test]
-    fn partitions_stop_packets_until_they_heal() {
-        let (mut net, a, _) = net(Path::LAN);
-        let alone = net.partition(&[Who(1)], None, Way::Both).unwrap();
-        net.partition(&[Who(0)], Some(&[Who(2)]), Way::Out).unwrap();
-        assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [3]);
-        assert_eq!(heard(&mut net, Who(2), Destination::Multicast), [0, 3]);
-        assert!(net.heal(alone));
-        assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [1, 3]);
-        net.heal_all();
-        let here = net.on_segment(a).to_vec();
-        net.partition(&here, None, Way::Both).unwrap();
-        assert_eq!(heard(&mut net, Who(0), Destination::Multicast), [1, 2, 3]);
-        let far = Destination::Addr(net.addr(Who(5)).unwrap());
-        assert!(heard(&mut net, Who(0), far).is_empty());
-        assert_eq!(net.counters().cut, 5);
-    }
-
-    #[test]
-    fn loss_and_duplicates_have_their_rates() {
-        let (mut net, ..) = net(Path { loss_permille: 200, duplicate_permille: 100, ..Path::LAN });
-        let to = Destination::Addr(net.addr(Who(1)).unwrap());
-        let mut out = Vec::new();
-        (0..10_000).for_each(|_| net.send(Who(0), to, 100, &mut out));
-        let counters = net.counters();
-        assert!((1_880..2_120).contains(&counters.lost), "{counters:?}");
-        assert!((710..890).contains(&counters.duplicated), "{counters:?}");
-        assert_eq!(counters.delivered, 10_000 - counters.lost + counters.duplicated);
-        assert!(out.iter().all(|sent| (200..=500).contains(&sent.after_us)));
-    }
-
-    #[test]
-    fn addresses_are_new_and_public_when_asked() {
-        let (mut net, a, b) = net(Path::LAN);
-        let mut all = BTreeSet::new();
-        for _ in 0..1000 {
-            let (public, private) = (net.next_addr(a, true, None), net.next_addr(b, false, None));
-            assert!(public.is_public() && !private.is_public());
-            assert!(all.insert(public) && all.insert(private));
-        }
-        let of = |net: &mut Net, prefix| net.next_addr(a, true, Some(prefix));
-        let together: Vec<Addr> = (0..254).map(|_| of(&mut net, 9)).collect();
-        assert!(together.iter().all(|addr| addr.is_public() && all.insert(*addr)));
-        assert!(together.iter().all(|addr| addr.prefix() == together[0].prefix()));
-        assert_ne!(of(&mut net, 10).prefix(), together[0].prefix());
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The graph of known hosts at one moment.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use butter_core::hosts::Standing;
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub fn see(world: &World<'_>, at_s: f64) -> Graph {
     let every = up.div_ceil(NODES_MAX).max(1) as u32;
     let shown: Vec<Who> = world.up().filter(|who| who.0.is_multiple_of(every)).take(NODES_MAX).collect();
     let index: HashMap<_, _> = shown.iter().enumerate().map(|(i, who)| (world.id(*who), i as u16)).collect();
-    let (mut nodes, mut known, mut groups) = (Vec::new(), BTreeSet::new(), BTreeMap::<_, Vec<u16>>::new());
+    let (mut nodes, mut known, mut groups) = (Vec::new(), Vec::new(), BTreeMap::<_, Vec<u16>>::new());
     for (i, who) in shown.iter().enumerate() {
         let (Some(node), i) = (world.node(*who), i as u16) else { continue };
         let living = node.hosts().filter(|host| host.standing != Standing::Vanished);
@@ -69,7 +69,8 @@ pub fn see(world: &World<'_>, at_s: f64) -> Graph {
         let members = members.clone();
         (0..members.len()).flat_map(move |i| (0..i).map(|j| (members[j], members[i])).collect::<Vec<_>>())
     };
-    let together: BTreeSet<(u16, u16)> = groups.values().flat_map(pairs).collect();
+    let known = once(known);
+    let together = once(groups.values().flat_map(pairs).collect());
     Graph {
         at_s,
         up,
@@ -81,8 +82,15 @@ pub fn see(world: &World<'_>, at_s: f64) -> Graph {
     }
 }
 
+/// Each pair once, in order.
+fn once(mut pairs: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
+}
+
 /// At most 2000 of them, evenly.
-fn thinned(pairs: BTreeSet<(u16, u16)>) -> Vec<(u16, u16)> {
+fn thinned(pairs: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
     let (len, most) = (pairs.len(), EDGES_MAX);
     let keep = |i: usize| len <= most || (i + 1) * most / len > i * most / len;
     pairs.into_iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, pair)| pair).collect()

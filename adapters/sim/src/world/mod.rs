@@ -46,7 +46,7 @@ impl Who {
 }
 
 /// What a world begins with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WorldConfig {
     /// Everything that is drawn comes from this.
     pub seed: u64,
@@ -93,9 +93,11 @@ pub struct World<'c> {
 impl<'c> World<'c> {
     /// An empty world with one segment.
     pub fn new(crypto: &'c dyn Crypto, config: WorldConfig) -> World<'c> {
-        let mut net = Net::new(config.seed, config.internet);
-        net.add_segment(config.lan);
+        let mut net = Net::new(config.seed, &config.internet);
+        net.add_segment(&config.lan);
         World {
+            disk_rng: chance::stream(config.seed, "disk", 0),
+            checks: Checks::new(config.keep_violation),
             config,
             crypto,
             now: Instant::ZERO,
@@ -105,7 +107,6 @@ impl<'c> World<'c> {
             churns: 0,
             following: None,
             jobs: Jobs::default(),
-            checks: Checks::new(config.keep_violation),
             net,
             packets: Packets::default(),
             sent: Vec::new(),
@@ -113,7 +114,6 @@ impl<'c> World<'c> {
             trace: 0,
             steps: 0,
             hook: None,
-            disk_rng: chance::stream(config.seed, "disk", 0),
         }
     }
 
@@ -257,7 +257,8 @@ impl<'c> World<'c> {
             self.look();
         }
         match what {
-            What::Packet { to, from, packet } => self.arrive(to, from, packet),
+            What::Packet { to, packet } => self.arrive(to, packet),
+            What::Gate { hop, packet } => self.enter(hop, packet),
             What::Wake(who) => self.wake(who),
             What::Stored { at, boot, ticket } if self.slots[at.index()].boots == boot => {
                 if self.end_stored(at, ticket) {

@@ -1,11 +1,24 @@
 //! Packets under way, shared by all who are to receive them.
 
+use butter_core::addr::Addr;
+
+use super::Who;
+
 /// Which packet.
 pub type PacketId = u32;
 
-#[derive(Default)]
+/// Where a packet comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Who sent it.
+    pub from: Who,
+    /// As whose address it is seen.
+    pub seen: Addr,
+}
+
 struct Packet {
     bytes: Vec<u8>,
+    origin: Origin,
     /// Deliveries still to come; 0 is free.
     left: u32,
 }
@@ -20,15 +33,15 @@ pub struct Packets {
 
 impl Packets {
     /// Keeps bytes for `deliveries` (at least 1) takers.
-    pub fn keep(&mut self, bytes: &[u8], deliveries: u32) -> PacketId {
+    pub fn keep(&mut self, bytes: &[u8], origin: Origin, deliveries: u32) -> PacketId {
         let id = self.free.pop().unwrap_or_else(|| {
-            self.all.push(Packet::default());
+            self.all.push(Packet { bytes: Vec::new(), origin, left: 0 });
             self.all.len() as PacketId - 1
         });
         let packet = &mut self.all[id as usize];
         packet.bytes.clear();
         packet.bytes.extend_from_slice(bytes);
-        packet.left = deliveries;
+        (packet.origin, packet.left) = (origin, deliveries);
         self.owed += u64::from(deliveries);
         id
     }
@@ -44,6 +57,12 @@ impl Packets {
             self.free.push(id);
         }
         len
+    }
+
+    /// Where a packet under way comes from, and how long it is.
+    pub fn origin(&self, id: PacketId) -> (Origin, usize) {
+        let packet = &self.all[id as usize];
+        (packet.origin, packet.bytes.len())
     }
 
     /// Deliveries under way.
@@ -64,12 +83,14 @@ mod tests {
     #[test]
     fn a_buffer_is_free_after_its_last_delivery() {
         let (mut packets, mut out) = (Packets::default(), [0; 8]);
-        let both = packets.keep(b"both", 2);
+        let origin = Origin { from: Who(3), seen: Addr::default() };
+        let both = packets.keep(b"both", origin, 2);
+        assert_eq!(packets.origin(both), (origin, 4));
         assert_eq!(packets.take(both, &mut out), 4);
-        let other = packets.keep(b"other", 1);
+        let other = packets.keep(b"other", origin, 1);
         assert_ne!(both, other);
         assert_eq!((packets.take(both, &mut out), &out[..4]), (4, &b"both"[..]));
         assert_eq!(packets.len(), 1);
-        assert_eq!(packets.keep(b"again", 1), both);
+        assert_eq!(packets.keep(b"again", origin, 1), both);
     }
 }

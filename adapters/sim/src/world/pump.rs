@@ -6,10 +6,11 @@ use butter_core::time::Instant;
 use butter_core::wire::MTU;
 use twox_hash::XxHash3_128;
 
-use super::packets::PacketId;
+use super::packets::{Origin, PacketId};
 use super::queue::What;
 use super::slot::LINK;
 use super::{Who, World};
+use crate::net::Hop;
 
 /// Rounds of polling after one input, and wake-ups at one moment, past which a node is taken to spin.
 const SPIN: u32 = 10_000;
@@ -17,23 +18,34 @@ const SPIN: u32 = 10_000;
 const BACKLOG: usize = 256;
 
 impl World<'_> {
-    pub(super) fn arrive(&mut self, to: Who, from: Who, packet: PacketId) {
+    pub(super) fn arrive(&mut self, to: Who, packet: PacketId) {
         let slot = &mut self.slots[to.index()];
         if slot.paused && slot.backlog.len() < BACKLOG {
-            slot.backlog.push((from, packet));
+            slot.backlog.push(packet);
             return;
         }
+        let (origin, _) = self.packets.origin(packet);
         let len = self.packets.take(packet, &mut self.buffer);
-        let from = self.slots[from.index()].addr;
-        let slot = &mut self.slots[to.index()];
         let clock = slot.clock.read(self.now);
         let Some(node) = slot.node.as_mut().filter(|_| !slot.paused) else {
             self.checks.vanished += 1;
             return;
         };
         self.checks.heard(to);
-        node.handle_datagram(clock, LINK, from, &mut self.buffer[..len]);
+        node.handle_datagram(clock, LINK, origin.seen, &mut self.buffer[..len]);
         self.pump(to);
+    }
+
+    /// A packet arrives in front of a host.
+    pub(super) fn enter(&mut self, hop: Hop, packet: PacketId) {
+        let (Origin { from, seen }, len) = self.packets.origin(packet);
+        match self.net.enter(self.now, hop, from, seen, len) {
+            Some((to, 0)) => self.arrive(to, packet),
+            Some((to, us)) => self.queue.push(self.now.plus_us(us), What::Packet { to, packet }),
+            None => {
+                self.packets.take(packet, &mut self.buffer);
+            }
+        }
     }
 
     pub(super) fn wake(&mut self, who: Who) {
@@ -92,13 +104,16 @@ impl World<'_> {
             let bytes = &self.buffer[..transmit.len];
             self.trace = traced(self.trace, self.now, who, transmit.to, bytes);
             self.sent.clear();
-            self.net.send(who, transmit.to, bytes.len(), &mut self.sent);
+            let seen = self.net.send(self.now, who, transmit.to, bytes.len(), &mut self.sent);
             if self.sent.is_empty() {
                 continue;
             }
-            let packet = self.packets.keep(bytes, self.sent.len() as u32);
+            let packet = self.packets.keep(bytes, Origin { from: who, seen }, self.sent.len() as u32);
             for sent in &self.sent {
-                let what = What::Packet { to: sent.to, from: who, packet };
+                let what = match sent.to {
+                    Hop::Host(to) => What::Packet { to, packet },
+                    hop => What::Gate { hop, packet },
+                };
                 self.queue.push(self.now.plus_us(sent.after_us), what);
             }
         }
@@ -135,14 +150,14 @@ impl World<'_> {
 
     /// Hands a resumed node what has waited for it.
     pub(crate) fn drain_backlog(&mut self, who: Who) {
-        for (from, packet) in std::mem::take(&mut self.slots[who.index()].backlog) {
-            self.arrive(who, from, packet);
+        for packet in std::mem::take(&mut self.slots[who.index()].backlog) {
+            self.arrive(who, packet);
         }
     }
 
     /// Forgets what has waited for a node that died.
     pub(crate) fn drop_backlog(&mut self, who: Who) {
-        for (_, packet) in std::mem::take(&mut self.slots[who.index()].backlog) {
+        for packet in std::mem::take(&mut self.slots[who.index()].backlog) {
             self.packets.take(packet, &mut self.buffer);
             self.checks.vanished += 1;
         }

@@ -8,13 +8,15 @@ use butter_core::time::Instant;
 
 use super::Who;
 use super::packets::PacketId;
-use crate::net::PartitionId;
+use crate::net::{Hop, PartitionId};
 
 /// Something that happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What {
     /// A packet arrives.
-    Packet { to: Who, from: Who, packet: PacketId },
+    Packet { to: Who, packet: PacketId },
+    /// A packet arrives in front of a host: at its access, or at its NAT.
+    Gate { hop: Hop, packet: PacketId },
     /// A node's deadline.
     Wake(Who),
     /// A storage operation ends. Of no interest once the node has restarted, hence the boot.
@@ -121,6 +123,12 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_is_small() {
+        assert_eq!(size_of::<What>(), 16);
+        assert_eq!(size_of::<Entry>(), 32);
+    }
 
     fn start(who: u32) -> What {
         What::Start { who: Who(who), boot: 0 }

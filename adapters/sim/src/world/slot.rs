@@ -18,7 +18,7 @@ use crate::chance;
 use crate::disk::Disk;
 use crate::fault::Clock;
 use crate::machine::Machine;
-use crate::net::SegmentId;
+use crate::net::{Plug, SegmentId};
 
 /// The one link of a simulated node.
 pub(crate) const LINK: LinkId = LinkId(0);
@@ -44,6 +44,8 @@ pub struct Spec {
     pub power: u16,
     /// The /24 that its address is of, when public: a failure domain. `None`: any address, far from others.
     pub prefix: Option<u16>,
+    /// In which region, where there are some ([`crate::Regions`]). `None`: drawn by their shares.
+    pub region: Option<u8>,
     /// By how many billionths its clock runs too fast; a quartz crystal is within 100,000.
     pub drift_ppb: i32,
 }
@@ -60,6 +62,7 @@ impl Default for Spec {
             tells_site: false,
             power: 0,
             prefix: None,
+            region: None,
             drift_ppb: 0,
         }
     }
@@ -71,6 +74,7 @@ pub(crate) struct Slot<'c> {
     pub secret: [u8; 32],
     pub id: NodeId,
     pub addr: Addr,
+    pub region: u8,
     pub disk: Disk,
     pub node: Option<Box<Node<'c>>>,
     pub clock: Clock,
@@ -78,7 +82,7 @@ pub(crate) struct Slot<'c> {
     pub booted: Instant,
     pub boots: u32,
     pub paused: bool,
-    pub backlog: Vec<(Who, PacketId)>,
+    pub backlog: Vec<PacketId>,
     pub wakes: u64,
     pub spin: (Instant, u32),
     /// The hosts that it knew when it died: what a program saves, and reads when it starts.
@@ -109,12 +113,20 @@ impl<'c> World<'c> {
         let who = Who(self.slots.len() as u32);
         let mut secret = [0; 32];
         chance::stream(self.config.seed, "secret", who.0.into()).fill(&mut secret);
-        let addr = self.net.next_addr(spec.segment, spec.public, spec.prefix);
+        let public = spec.public || spec.segment == SegmentId::NONE;
+        let addr = self.net.next_addr(spec.segment, public, spec.prefix);
         self.net.joined(who, stands_for);
+        let region = match (spec.region, stands_for, self.net.regions()) {
+            (Some(region), ..) => region,
+            (None, Some(other), _) => self.slots[other.index()].region,
+            (None, None, Some(regions)) => regions.draw(&mut chance::stream(self.config.seed, "region", who.0.into())),
+            (None, None, None) => 0,
+        };
         self.slots.push(Slot {
             secret,
             id: self.crypto.node_id(&SecretKey(secret)),
             addr,
+            region,
             disk: Disk::new(spec.machine.disk, spec.machine.config.storage_blocks),
             node: None,
             clock: Clock::new(at, spec.drift_ppb),
@@ -174,7 +186,8 @@ impl<'c> World<'c> {
         node.handle_link(Instant::ZERO, LINK, LinkState::Up { mtu: MTU as u16 });
         slot.node = Some(Box::new(node));
         let id = slot.id;
-        self.net.attach(who, slot.spec.segment, slot.addr);
+        let plug = Plug { segment: slot.spec.segment, region: slot.region, access: slot.spec.machine.access };
+        self.net.attach(who, plug, slot.addr);
         self.checks.started(self.now, who, id);
         self.pump(who);
     }
