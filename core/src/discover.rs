@@ -319,16 +319,26 @@ impl Node<'_> {
         let Some(mut join) = self.discover.joins[at] else { return };
         let alive = join.peer.and_then(|peer| self.peers.get(peer)).is_some_and(|peer| peer.up);
         if alive {
-            (join.at, join.wait_ms) = (now.plus_ms(LONELY_MS), JOIN_MS.0);
+            // Until it is down.
+            (join.at, join.wait_ms) = (Instant::NEVER, JOIN_MS.0);
         } else {
-            if join.peer.is_some_and(|peer| self.peers.get(peer).is_none()) {
-                join.peer = None;
-            }
             self.queue_ping(join.link, Destination::Addr(join.addr), false);
             join.at = now.plus_ms(self.env.rng.jitter_ms(join.wait_ms));
             join.wait_ms = (join.wait_ms * 2).min(JOIN_MS.1);
         }
         self.discover.joins[at] = Some(join);
+    }
+
+    /// A session has ended, or none could be had: an address given by hand is looked at again.
+    pub(crate) fn discover_peer_down(&mut self, peer: PeerId) {
+        for join in self.discover.joins.iter_mut().flatten().filter(|join| join.peer == Some(peer)) {
+            join.peer = None;
+            // One that never was up is looked at again as late as was said.
+            if join.at == Instant::NEVER {
+                join.at = self.env.now.plus_ms(self.env.rng.jitter_ms(JOIN_MS.0));
+                self.env.timers.set_earlier(Timer::Discover, join.at);
+            }
+        }
     }
 
     /// Tells the node one of its own addresses on a link, with the length of its network's prefix: what a sweep goes

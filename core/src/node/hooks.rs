@@ -104,6 +104,7 @@ impl Node<'_> {
         }
         self.exchange_peer_down(peer, &id, dead, failed);
         self.groups_peer_down(peer, &id);
+        self.discover_peer_down(peer);
     }
 
     /// A call of a sub-protocol has ended. A buffer in the body is the receiver's to free.
