@@ -1,7 +1,5 @@
 //! A cryptography without secrecy: fast, and strict about how it is used.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use butter_core::crypto::{
@@ -10,6 +8,12 @@ use butter_core::crypto::{
 };
 use butter_core::id::NodeId;
 use twox_hash::XxHash3_128;
+
+use crate::lately::Lately;
+
+/// Session keys, random nonces and ephemeral keys whose use is remembered, together: in a world of 100,000 nodes, those of the
+/// last few minutes.
+const REMEMBERED: usize = 1 << 23;
 
 /// The cryptography of simulated nodes. Damage, wrong keys, wrong identities and wrong networks are found as real
 /// cryptography finds them; nothing is secret. About 10 to 100 times as fast as the real one.
@@ -21,23 +25,25 @@ use twox_hash::XxHash3_128;
 /// - an ephemeral key used for two different handshake messages;
 /// - an id handed to a handshake that is not that of the secret.
 ///
-/// One instance serves one world, and remembers every nonce of it: about 48 bytes per session key, 12 per random nonce.
+/// One instance serves one world, and remembers the last 4 to 8 million keys and nonces that were used, by 8 bytes of their hash:
+/// at most 300 MB.
 #[derive(Default)]
 pub struct FakeCrypto {
     seen: Mutex<Seen>,
 }
 
-#[derive(Default)]
 struct Seen {
-    /// The last counter under each key.
-    counters: HashMap<[u8; 32], u64>,
-    /// Random nonces, with 8 bytes that stand for their key.
-    nonces: HashSet<(u64, [u8; 12])>,
-    /// What each ephemeral key was used for.
-    ephemerals: HashMap<[u8; 32], u128>,
+    /// The last counter under each session key, each random nonce under its key, and what each ephemeral key was used for.
+    used: Lately,
     /// Room to join the parts of what is hashed.
     joined: Vec<u8>,
     sealed: Sealed,
+}
+
+impl Default for Seen {
+    fn default() -> Seen {
+        Seen { used: Lately::new(REMEMBERED), joined: Vec::new(), sealed: Sealed::default() }
+    }
 }
 
 /// What was sealed so far. Nobody else sees what sessions say: on its way it is hidden.
@@ -99,18 +105,18 @@ impl FakeCrypto {
         let [prefix @ .., n0, n1, n2, n3, n4, n5, n6, n7] = *nonce;
         if prefix == [0; 4] {
             let number = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
-            if let Some(last) = seen.counters.insert(*key, number) {
+            if let Some(last) = seen.used.set(fold(5, key) as u64, number) {
                 assert!(number > last, "nonce counter {number} sealed after {last} under key {}", hex(&key[..4]));
             }
         } else {
-            let new = seen.nonces.insert((fold(0, key) as u64, *nonce));
+            let new = seen.used.set(fold(fold(6, key) as u64, nonce) as u64, 0).is_none();
             assert!(new, "nonce {} sealed twice under key {}", hex(nonce), hex(&key[..4]));
         }
     }
 
     fn used_ephemeral(&self, ephemeral: &[u8; 32], message: &[u8]) {
-        let digest = fold(1, message);
-        let before = self.seen().ephemerals.insert(*ephemeral, digest);
+        let digest = fold(1, message) as u64;
+        let before = self.seen().used.set(fold(7, ephemeral) as u64, digest);
         let fine = before.is_none_or(|before| before == digest);
         assert!(fine, "ephemeral key {} used for two messages", hex(&ephemeral[..4]));
     }

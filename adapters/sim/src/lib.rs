@@ -25,6 +25,7 @@ mod disk;
 mod dist;
 mod fault;
 mod fixed;
+mod lately;
 mod machine;
 mod net;
 pub mod report;

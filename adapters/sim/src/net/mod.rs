@@ -10,14 +10,14 @@ mod partition;
 mod path;
 mod region;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use butter_core::addr::Addr;
 use butter_core::node::Destination;
 use butter_core::rng::Rng;
-
 use butter_core::time::Instant;
+use rustc_hash::FxHashMap;
 
 pub use access::Access;
 pub use nat::{NatKind, NatModel};
@@ -148,9 +148,9 @@ pub struct Net {
     internet: Vec<Line>,
     segments: Vec<Segment>,
     hosts: Vec<Option<Host>>,
-    by_addr: HashMap<Addr, Who>,
+    by_addr: FxHashMap<Addr, Who>,
     /// By address with port 0.
-    nats: HashMap<Addr, SegmentId>,
+    nats: FxHashMap<Addr, SegmentId>,
     partitions: Partitions,
     public_given: u32,
     prefix_given: BTreeMap<u16, u32>,
@@ -167,8 +167,8 @@ impl Net {
             internet: vec![Line::new(internet)],
             segments: Vec::new(),
             hosts: Vec::new(),
-            by_addr: HashMap::new(),
-            nats: HashMap::new(),
+            by_addr: FxHashMap::default(),
+            nats: FxHashMap::default(),
             partitions: Partitions::default(),
             public_given: 0,
             prefix_given: BTreeMap::new(),
