@@ -52,10 +52,13 @@ function drawGraph(canvas, picture, index, kind) {
   canvas.width = width * scale; canvas.height = height * scale; canvas.style.height = `${height}px`;
   const g = canvas.getContext("2d");
   g.scale(scale, scale);
-  let reach = 0.2;
-  for (const [x, y] of at.values()) reach = Math.max(reach, Math.abs(x), Math.abs(y));
-  const zoom = (Math.min(width, height) / 2 - 12) / reach;
-  const points = graph.nodes.map((node) => { const [x, y] = at.get(node.who); return [width / 2 + x * zoom, height / 2 + y * zoom]; });
+  // The few that were pushed far away stand at the rim, so that the others have room.
+  const radii = [...at.values()].map(([x, y]) => Math.hypot(x, y)).sort((a, b) => a - b);
+  const reach = Math.max(0.2, (radii[Math.floor(radii.length * 0.97)] || 0) * 1.1), zoom = (Math.min(width, height) / 2 - 12) / reach;
+  const points = graph.nodes.map((node) => {
+    const [x, y] = at.get(node.who), near = Math.min(1, reach / (Math.hypot(x, y) || 1)) * zoom;
+    return [width / 2 + x * near, height / 2 + y * near];
+  });
   const edges = graph[kind];
   g.strokeStyle = color("soft");
   g.globalAlpha = clamp(60 / Math.sqrt(edges.length + 1) / 10, 0.06, 0.5);

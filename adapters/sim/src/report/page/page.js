@@ -129,6 +129,7 @@ function show(picture) {
 }
 
 function redraw() {
+  if (!state.picture) return;
   state.cards.forEach((one) => one.draw());
   setTime(state.at);
 }
@@ -154,6 +155,6 @@ $("play").addEventListener("click", () => play(!state.playing));
 document.querySelectorAll("[name=case]").forEach((input) => input.addEventListener("change", () => { play(false); show(pictures[input.value]); }));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let width = 0;
-new ResizeObserver(() => { const now = $("grid").clientWidth; if (now !== width) { width = now; redraw(); } }).observe($("grid"));
+new ResizeObserver(() => requestAnimationFrame(() => { const now = $("grid").clientWidth; if (now !== width) { width = now; redraw(); } })).observe($("grid"));
 play(false);
 if (state.picture) { state.at = state.picture.t[state.picture.t.length - 1] || 0; show(state.picture); }
