@@ -10,6 +10,7 @@ use butter_core::ticket::{TICKET_PREFIX, Ticket};
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::failure::Failure;
+use crate::sim::Sim;
 use crate::units::parse_size;
 
 /// Storage given when nothing is said: 1 GiB.
@@ -44,6 +45,8 @@ pub enum Command {
         /// Into which file; `None`: to standard output.
         output: Option<PathBuf>,
     },
+    /// Run a simulation.
+    Sim(Sim),
     /// Explain a command, or all of them.
     Help(Option<Topic>),
     /// Show the version.
@@ -124,6 +127,7 @@ topics! {
     Put "put",
     Get "get",
     Status "status",
+    Sim "sim",
     Help "help",
 }
 
@@ -144,6 +148,11 @@ const OPTIONS: &[(&str, Option<Topic>)] = &[
     ("place", Some(Topic::Run)),
     ("min-replicas", Some(Topic::Put)),
     ("output", Some(Topic::Get)),
+    ("seed", Some(Topic::Sim)),
+    ("runs", Some(Topic::Sim)),
+    ("set", Some(Topic::Sim)),
+    ("report", Some(Topic::Sim)),
+    ("threads", Some(Topic::Sim)),
 ];
 
 /// The name that was probably meant.
@@ -188,6 +197,7 @@ struct Said {
     run: Run,
     min_replicas: u8,
     output: Option<PathBuf>,
+    sim: Sim,
 }
 
 impl Said {
@@ -196,7 +206,7 @@ impl Said {
     }
 
     fn option(&mut self, name: &'static str, parser: &mut Parser) -> Result<(), Failure> {
-        if self.has(name) && !["join", "verbose"].contains(&name) {
+        if self.has(name) && !["join", "set", "verbose"].contains(&name) {
             return Err(Failure::usage(format!("--{name} is given twice")));
         }
         self.options.push(name);
@@ -216,6 +226,11 @@ impl Said {
             "place" => self.run.place = place(&text(name, value()?)?)?,
             "min-replicas" => self.min_replicas = min_replicas(&text(name, value()?)?)?,
             "output" => self.output = Some(value()?.into()),
+            "seed" => self.sim.seed = Some(number(name, &text(name, value()?)?, 0)?),
+            "runs" => self.sim.runs = Some(number(name, &text(name, value()?)?, 1)?),
+            "threads" => self.sim.threads = Some(number(name, &text(name, value()?)?, 1)?),
+            "set" => self.sim.sets.push(text(name, value()?)?),
+            "report" => self.sim.report = Some(value()?.into()),
             _ => {}
         }
         Ok(())
@@ -251,6 +266,7 @@ impl Said {
         let operands = std::mem::take(&mut self.operands);
         let (fewest, most, wants) = match topic {
             Topic::Put => (1, usize::MAX, "a file to store, or - for standard input: butter put FILE"),
+            Topic::Sim => (1, 1, "a scenario's file: butter sim SCENARIO.toml"),
             Topic::Get => (1, 1, "the id of one object: butter get ID"),
             Topic::Help => (0, 1, "at most one command to explain"),
             _ => (0, 0, "nothing after it but options"),
@@ -280,6 +296,10 @@ impl Said {
                     output: self.output.take().filter(|path| path.as_os_str() != "-"),
                 }
             }
+            Topic::Sim => {
+                let scenario = operands.into_iter().next().unwrap_or_default().into();
+                Command::Sim(Sim { scenario, ..std::mem::take(&mut self.sim) })
+            }
             Topic::Help => Command::Help(match operands.first() {
                 Some(name) => Some(self::topic(&name.to_string_lossy())?),
                 None => None,
@@ -306,6 +326,18 @@ impl Said {
 
 fn text(name: &str, value: OsString) -> Result<String, Failure> {
     value.string().map_err(|_| Failure::usage(format!("the value of --{name} is not UTF-8")))
+}
+
+/// A whole number that is at least `least`.
+fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
+    name: &str,
+    text: &str,
+    least: T,
+) -> Result<T, Failure> {
+    match text.parse::<T>() {
+        Ok(n) if n >= least => Ok(n),
+        _ => Err(Failure::usage(format!("--{name} is a whole number from {least} on, not {text:?}"))),
+    }
 }
 
 fn network(name: String) -> Result<String, Failure> {

@@ -15,6 +15,7 @@ Commands:
   put      store files
   get      fetch what was stored
   status   show how the running node is
+  sim      run a simulated network
   help     explain a command: butter help put
 
 Options of all commands:
@@ -188,6 +189,39 @@ Examples:
   butter status --json | jq .counters.bytes_out
 ";
 
+const SIM: &str = "\
+butter sim: run a simulated network
+
+Usage: butter sim SCENARIO.toml [--seed N] [--runs K] [--set KEY=VALUE]... [--json]
+                  [--report DIR] [--threads N]
+
+Runs many real nodes in one process, on a virtual clock, as a scenario says: who is there,
+how packets travel, what goes wrong, what is put and got. Prints what was measured: means
+over the runs with 95 % intervals, targets, and what each figure counts. The same scenario
+with the same seed gives the same figures on every machine, whatever --threads says.
+Ctrl-C keeps the runs that have ended; a second one ends at once.
+
+Options:
+  --seed N         the seed of the first run; run i has seed N + i  [default: the scenario's]
+  --runs K         runs of each case                                [default: the scenario's]
+  --set KEY=VALUE  change a key of the scenario; may be repeated. Parts of a key are joined
+                   by dots; entries of a list are named by name or number, from 0
+  --report DIR     write DIR/index.html, a page with plots over time
+  --threads N      runs at the same time                            [default: all cores]
+  --json           everything, in the form that adapters/sim/SCENARIOS.md explains
+  -v               counting rules of all figures;  -q: no progress
+
+Exit codes: 1 a rule of the protocol was broken, 2 the scenario makes no sense (the message
+says where: file:line).
+
+Examples:
+  butter sim tests/scenarios/original-retention.toml --runs 200
+  butter sim tests/scenarios/original-retention.toml --set phase.churn.churn.rate='1/20 per s'
+  butter sim tests/scenarios/home.toml --set nodes.0.count=12 --report /tmp/home
+
+The format of scenarios: adapters/sim/SCENARIOS.md
+";
+
 /// The help on a command, or on all of them.
 pub fn text(topic: Option<Topic>) -> &'static str {
     match topic {
@@ -199,6 +233,7 @@ pub fn text(topic: Option<Topic>) -> &'static str {
         Some(Topic::Put) => PUT,
         Some(Topic::Get) => GET,
         Some(Topic::Status) => STATUS,
+        Some(Topic::Sim) => SIM,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`control`] | the socket by which the other commands reach it: the protocol, both sides |
 //! | [`put`], [`get`] | the commands that carry bytes |
 //! | [`objects`], [`spool`] | the node's side of them |
+//! | [`sim`] | `butter sim`: simulated networks |
 //! | [`report`], [`view`], [`table`], [`output`] | results: as data, from the core, for people, on standard output |
 //! | [`secret`], [`units`], [`paths`] | what people write and read |
 //! | [`logger`], [`progress`], [`signals`], [`failure`] | messages, Ctrl-C, and how it all ends |
@@ -25,7 +26,6 @@ mod logger;
 mod objects;
 mod output;
 mod paths;
-#[cfg(unix)]
 mod progress;
 #[cfg(unix)]
 mod put;
@@ -33,6 +33,7 @@ mod report;
 mod run;
 mod secret;
 mod signals;
+mod sim;
 #[cfg(unix)]
 mod spool;
 #[cfg(unix)]
@@ -84,6 +85,7 @@ fn show(dir: &std::path::Path, ask: control::Ask, json: bool) -> Result<(), Fail
 fn perform(args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Help(topic) => return output::text(help::text(*topic)),
+        Command::Sim(sim) => return sim::sim(sim, args.json, args.verbosity),
         Command::Version => return output::text(concat!("butter ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => {}
     }

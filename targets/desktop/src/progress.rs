@@ -32,11 +32,21 @@ impl Progress {
 
     /// Tells that `done` bytes are done of `total`, when that is known.
     pub fn tell(&mut self, what: &str, done: u64, total: Option<u64>) {
-        if !self.shown || self.drawn.is_some_and(|drawn| drawn.elapsed() < EVERY) {
+        if self.due() {
+            self.show(&line(what, done, total, self.before, self.begun.elapsed()));
+        }
+    }
+
+    fn due(&self) -> bool {
+        self.shown && self.drawn.is_none_or(|drawn| drawn.elapsed() >= EVERY)
+    }
+
+    /// Shows a line, unless one was shown just now.
+    pub fn show(&mut self, line: &str) {
+        if !self.due() {
             return;
         }
         self.drawn = Some(Instant::now());
-        let line = line(what, done, total, self.before, self.begun.elapsed());
         // To the line's begin, the text, and clear to its end.
         let _ = write!(stderr().lock(), "\r{line}\x1b[K");
     }

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::{bootstrap_95, mean};
 use crate::run::record::Record;
 
 /// A figure over all runs of a case.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Figure {
     /// Its name, as in [`Record`].
     pub name: String,
@@ -56,7 +58,7 @@ pub fn figures(records: &[Record], seed: u64) -> Vec<Figure> {
 }
 
 /// A case of a scenario: its runs and what they came to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Case<'a> {
     /// What distinguishes it; empty when a scenario has no cases.
     pub name: &'a str,
