@@ -26,6 +26,7 @@ mod dist;
 mod fault;
 mod fixed;
 mod lately;
+mod load;
 mod machine;
 mod net;
 pub mod report;
@@ -39,6 +40,7 @@ pub use crypto::{FakeCrypto, Sealed};
 pub use disk::{Disk, DiskFaults, DiskModel};
 pub use dist::Dist;
 pub use fault::{Churn, Domain, TRACE_LINES_MAX, Then, Trace};
+pub use load::{Doing, Done, Ended, ITEMS_MAX, Load, OPEN_MAX, Operation, Popularity, Tally};
 pub use machine::Machine;
 pub use net::{
     Access, Hop, Loss, NatKind, NatModel, Net, NetCounters, PARTITIONS_MAX, PartitionId, Path, Plug, Regions,

@@ -290,6 +290,11 @@ impl Net {
         self.host(who).map(|host| host.addr)
     }
 
+    /// Who is plugged in with an address.
+    pub fn who(&self, addr: &Addr) -> Option<Who> {
+        self.by_addr.get(&addr.with_slot(0)).copied()
+    }
+
     fn host(&self, who: Who) -> Option<&Host> {
         self.hosts.get(who.index())?.as_ref()
     }

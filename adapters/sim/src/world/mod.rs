@@ -26,6 +26,7 @@ use crate::chance;
 use crate::check::Checks;
 use crate::disk::Disk;
 use crate::fault::{Churning, Following};
+use crate::load::Loading;
 use crate::net::{Net, Path, Sent};
 use jobs::Jobs;
 use packets::Packets;
@@ -77,6 +78,8 @@ pub struct World<'c> {
     pub(crate) churn: Option<Churning>,
     pub(crate) churns: u32,
     pub(crate) following: Option<Following>,
+    pub(crate) loading: Option<Loading>,
+    pub(crate) loads: u32,
     pub(crate) jobs: Jobs,
     pub(crate) checks: Checks,
     net: Net,
@@ -106,6 +109,8 @@ impl<'c> World<'c> {
             churn: None,
             churns: 0,
             following: None,
+            loading: None,
+            loads: 0,
             jobs: Jobs::default(),
             net,
             packets: Packets::default(),
@@ -185,6 +190,11 @@ impl<'c> World<'c> {
     /// A node's address.
     pub fn addr(&self, who: Who) -> Addr {
         self.slots[who.index()].addr
+    }
+
+    /// Whose address this is, if somebody's who runs.
+    pub fn net_who(&self, addr: &Addr) -> Option<Who> {
+        self.net.who(addr)
     }
 
     /// What a node was added as.
@@ -272,6 +282,7 @@ impl<'c> World<'c> {
             What::Resume { who, boot } if self.slots[who.index()].boots == boot => self.resume(who),
             What::Resume { .. } => {}
             What::Follow => self.follow_on(),
+            What::Load(load) => self.load_due(load),
             What::Heal(partition) => {
                 self.net.heal(partition);
             }

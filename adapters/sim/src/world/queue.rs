@@ -29,6 +29,8 @@ pub enum What {
     Resume { who: Who, boot: u32 },
     /// The next event of a trace.
     Follow,
+    /// An operation of the load with this number is due.
+    Load(u32),
     /// A partition heals.
     Heal(PartitionId),
 }
