@@ -191,7 +191,7 @@ impl Node<'_> {
         let founders = self.groups.founders.clone();
         self.groups.founders.retain(|founder| founder.size != size);
         for founder in founders.iter().filter(|founder| founder.size == size) {
-            self.op_founded(founder.op, group);
+            self.op_founded(founder.op, group, false);
         }
     }
 
@@ -261,7 +261,7 @@ impl Node<'_> {
         if let Some(hint) = &hint {
             self.learn_hint(hint);
         }
-        self.op_founded(op, hint.map(|hint| hint.id));
+        self.op_founded(op, hint.map(|hint| hint.id), true);
     }
 
     /// Takes a seat in a group. The descriptor must list us as live.
@@ -378,6 +378,8 @@ impl Node<'_> {
             self.env.counters.messages_unexpected += 1;
             return;
         }
+        let ours = |members: &Members| members.iter().find(|m| m.id == me).copied();
+        let before = ours(&seat.members);
         let mut changed = false;
         for entry in &told.members {
             changed |= merge_entry(&mut seat.members, entry);
@@ -386,14 +388,13 @@ impl Node<'_> {
             (seat.version, seat.writer, seat.wanted) = (told.version, told.writer, told.wanted);
             changed = true;
         }
-        // We were taken for dead, wrongly: we are back (§5.3).
-        let mut back = false;
-        if let Some(own) = seat.members.iter_mut().find(|m| m.id == me)
-            && own.state != MemberState::Live
-        {
-            own.incarnation += 1;
-            own.state = MemberState::Live;
-            back = true;
+        // We were taken for dead, wrongly, and perhaps gave our place to a later death: we are back (§5.3).
+        let after = ours(&seat.members);
+        let back = after.is_none_or(|own| own.state != MemberState::Live);
+        if back {
+            let incarnation = after.or(before).map_or(1, |own| own.incarnation + 1);
+            let own = MemberEntry { id: me, incarnation, state: MemberState::Live, addr: Addr::default() };
+            merge_entry(&mut seat.members, &own);
         }
         let outdated = seat.members.iter().any(|m| !told.members.iter().any(|t| same(t, m)));
         if changed || back {
@@ -539,6 +540,38 @@ mod tests {
 
     fn blocks(plan: &[u8; SIZES]) -> u32 {
         plan.iter().enumerate().map(|(size, n)| u32::from(*n) * seat_blocks(size as u8)).sum()
+    }
+
+    #[test]
+    fn s5_3_whoever_was_taken_for_dead_and_forgotten_is_back() {
+        // Under churn later deaths took the place of our own entry: the seat stayed, its node no member of it.
+        let mut node = crate::vectors::node(1);
+        let id = node.found_now(0).expect("a seat is free");
+        let handle = node.groups.seat_of(&id).expect("it is ours");
+        let mut told = node.describe(handle).expect("it can be told");
+        let me = node.env.me;
+        let dead = |byte: u8, incarnation| MemberEntry {
+            id: NodeId([byte; 32]),
+            incarnation,
+            state: MemberState::Dead,
+            addr: Addr::default(),
+        };
+        let from = NodeId([99; 32]);
+        told.members.iter_mut().for_each(|own| own.state = MemberState::Dead);
+        merge_entry(&mut told.members, &MemberEntry { state: MemberState::Live, ..dead(99, 1) });
+        node.descriptor(PeerId(handle), from, None, told.clone());
+        assert_eq!(
+            live_entry(&node.groups.seats.get(handle).expect("kept").members, &me).map(|m| m.incarnation),
+            Some(2)
+        );
+        // Our death again, and so many later ones that there is no place for all.
+        told.members.clear();
+        merge_entry(&mut told.members, &MemberEntry { id: me, ..dead(0, 2) });
+        for byte in 245..=255 {
+            merge_entry(&mut told.members, &dead(byte, 9));
+        }
+        node.descriptor(PeerId(handle), from, None, told);
+        assert!(live_entry(&node.groups.seats.get(handle).expect("kept").members, &me).is_some());
     }
 
     #[test]

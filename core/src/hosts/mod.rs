@@ -360,6 +360,13 @@ impl<'m> Hosts<'m> {
         living
     }
 
+    /// A host that declined a seat has none, whatever was heard of it: others are asked until it says anew that it has.
+    pub(crate) fn has_no_room(&mut self, id: &NodeId) {
+        if let Some(handle) = self.find(id) {
+            self.change(handle, |host| host.facts.free = 0);
+        }
+    }
+
     fn evict(&mut self, turn: &mut Turn<'_>, victim: Handle) {
         turn.counters.hosts_evicted += 1;
         self.drop_host(victim);

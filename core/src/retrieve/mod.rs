@@ -538,6 +538,9 @@ impl Node<'_> {
                 self.free_body(Ok(body));
                 hint
             });
+            if hint.is_none() {
+                self.hosts.has_no_room(&from);
+            }
             self.founded_elsewhere(owner, hint);
         } else if owner.part >= PART_WALK {
             self.located(owner, from, result);

@@ -16,6 +16,8 @@ use crate::wire::Facts;
 const TRIES_MAX: u8 = 16;
 /// Seat sizes tried when a group is to be founded.
 const FOUND_MAX: u8 = 4;
+/// Hosts that may decline to found a group for one item before it is said that there is no room.
+const DECLINED_MAX: u8 = 4;
 /// Milliseconds until a put whose founding could not wait with the others looks again.
 const FOUND_AGAIN_MS: u32 = 200;
 /// The largest seat that is founded: 8 · 8^5 blocks, 1 GiB.
@@ -63,6 +65,7 @@ impl Node<'_> {
         let Some(put) = self.retrieve.put(op) else { return };
         put.tries = 0;
         put.foundings = 0;
+        put.declined = 0;
         put.refused = None;
         self.put_place_begin(op, None);
     }
@@ -139,7 +142,8 @@ impl Node<'_> {
     }
 
     /// Founding, asked for with `found`, has ended.
-    pub(crate) fn op_founded(&mut self, owner: OpOwner, group: Option<GroupId>) {
+    /// `asked`: a host that seemed to have a seat for it was asked.
+    pub(crate) fn op_founded(&mut self, owner: OpOwner, group: Option<GroupId>, asked: bool) {
         let op = owner.op;
         if !self.retrieve.working(op) || self.retrieve.put(op).is_none_or(|put| put.phase != Phase::Found) {
             return;
@@ -156,7 +160,14 @@ impl Node<'_> {
                 // Not gone on from here: `found` may call this before it returns.
                 self.env.timers.set(Timer::Op(op.index), self.env.now);
             }
-            None => self.put_found(op),
+            None => {
+                // What is heard of hosts' room is old: another one may have it.
+                if let Some(put) = self.retrieve.put(op).filter(|put| asked && put.declined < DECLINED_MAX) {
+                    put.declined += 1;
+                    put.foundings = put.foundings.saturating_sub(1);
+                }
+                self.put_found(op)
+            }
         }
     }
 

@@ -67,6 +67,8 @@ pub(super) struct Put {
     pub(super) tries: u8,
     /// Seat sizes tried.
     pub(super) foundings: u8,
+    /// Hosts that were asked to found one and declined.
+    pub(super) declined: u8,
     /// When the members are next asked for.
     pub(super) refresh_at: Instant,
     /// Bytes of the object in items that are stored.
@@ -164,6 +166,7 @@ impl Node<'_> {
             group_wanted: 0,
             tries: 0,
             foundings: 0,
+            declined: 0,
             refresh_at: now,
             done: 0,
         };
