@@ -344,6 +344,12 @@ impl Node {
         Ok(bytes)
     }
 
+    /// The file with all it has printed.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        self.process.log()
+    }
+
     /// Kills it at once, as `kill -9` does.
     pub fn kill(&mut self) {
         self.process.kill();

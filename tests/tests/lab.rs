@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use butter_tests::lab::{Host, Lab};
+use butter_tests::lab::{Cable, Host, Lab};
 
 const PORT: u16 = 5005;
 const GROUP4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 83);
@@ -99,6 +99,35 @@ fn multicast_and_broadcast_pass_until_blocked() {
     lan.block_multicast(false);
     multicast();
     assert_eq!(receive(&to4, SOON).map(|r| r.0), Some(b"4".to_vec()));
+}
+
+#[test]
+fn a_wire_takes_its_time_and_loses_its_share() {
+    let Some(lab) = Lab::new() else { return };
+    let cable = Cable { latency: Duration::from_millis(20), jitter: Duration::from_millis(10), loss_permille: 200 };
+    let (wire, hosts) = lab.wire(3, cable, 1);
+    let to = bind(&hosts[1], hosts[1].ip4(), PORT);
+    let from = bind(&hosts[0], hosts[0].ip4(), PORT);
+    let sent = Instant::now();
+    let mut first = None;
+    while first.is_none() && sent.elapsed() < SOON {
+        from.send_to(b"first", (hosts[1].ip4(), PORT)).unwrap();
+        first = receive(&to, NEVER);
+    }
+    assert!(first.is_some(), "nothing arrives");
+    assert!(sent.elapsed() >= cable.latency, "it came after {:?}", sent.elapsed());
+    let mut arrived = 0u32;
+    for _ in 0..50 {
+        for _ in 0..10 {
+            from.send_to(b"x", (hosts[1].ip4(), PORT)).unwrap();
+        }
+        while receive(&to, Duration::from_millis(40)).is_some() {
+            arrived += 1;
+        }
+    }
+    // 400 of 500 are expected, with a standard deviation of 9.
+    assert!((350..=450).contains(&arrived), "{arrived} of 500 arrived at a loss of 20 %");
+    assert!(wire.packets().1 > 50, "{:?}", wire.packets());
 }
 
 #[test]

@@ -16,8 +16,8 @@ pub struct Host {
     namespace: Arc<Namespace>,
     ip4: Ipv4Addr,
     ip6: Ipv6Addr,
-    // What it is plugged into must not go first.
-    _switch: Arc<Namespace>,
+    // What it is plugged into must not go first; nothing for hosts of a `Wire`.
+    _switch: Option<Arc<Namespace>>,
     logs: PathBuf,
     started: AtomicU32,
 }
@@ -28,7 +28,7 @@ impl Host {
         namespace: Arc<Namespace>,
         ip4: Ipv4Addr,
         ip6: Ipv6Addr,
-        switch: Arc<Namespace>,
+        switch: Option<Arc<Namespace>>,
         logs: PathBuf,
     ) -> Host {
         Host { role, namespace, ip4, ip6, _switch: switch, logs, started: AtomicU32::new(0) }

@@ -61,7 +61,7 @@ impl Lan {
         if *self.0.routed.lock().unwrap_or_else(PoisonError::into_inner) {
             ip(&namespace, &format!("route add default via {}", self.ip4(ROUTER)));
         }
-        Host::new(role, namespace, self.ip4(number), self.ip6(number), self.0.switch.clone(), self.0.logs.clone())
+        Host::new(role, namespace, self.ip4(number), self.ip6(number), Some(self.0.switch.clone()), self.0.logs.clone())
     }
 
     /// Connects a namespace by an interface of the given name, with this network's addresses.

@@ -19,6 +19,7 @@ mod capture;
 mod host;
 mod lan;
 mod namespace;
+mod wire;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -31,6 +32,7 @@ pub use crate::process::Process;
 pub use capture::{Capture, Datagram, Frame};
 pub use host::Host;
 pub use lan::{Lan, Router};
+pub use wire::{Cable, Wire};
 
 use namespace::Namespace;
 
