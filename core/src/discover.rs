@@ -20,6 +20,11 @@ const LOCALS_MAX: usize = 8;
 const FIRST_MS: [u32; 3] = [250, 750, 2_000];
 /// Milliseconds between Pings while nobody was heard for a whole interval.
 const LONELY_MS: u32 = 5_000;
+/// Regular Pings that a local network carries per interval, whatever the number of its hosts: so many suffice to join two halves
+/// that were apart, and each is heard by all.
+const CROWD: u32 = 16;
+/// The least share of rounds in which a host pings: one in so many.
+const STRETCH_MAX: u32 = 256;
 /// Pongs that wait.
 const LATER_MAX: usize = 8;
 /// The most milliseconds that a Pong to a multicast Ping waits.
@@ -83,6 +88,10 @@ pub(crate) struct Discover {
     /// Pings sent since the series began.
     round: u8,
     next: Instant,
+    /// Seeking Pings of others since the last round.
+    overheard: u16,
+    /// One in so many regular rounds is a Ping.
+    stretch: u16,
     /// When broadcast and sweep are due, if nobody was heard since the series began.
     widen: Instant,
     /// Whether multicast brought nothing: then every round is a broadcast too.
@@ -107,6 +116,8 @@ impl Discover {
         Discover {
             round: 0,
             next: Instant::NEVER,
+            overheard: 0,
+            stretch: 1,
             widen: Instant::NEVER,
             wide: false,
             began: Instant::ZERO,
@@ -224,21 +235,33 @@ impl Node<'_> {
 
     fn ping_round(&mut self) {
         let now = self.env.now;
-        self.ping_links(Destination::Multicast);
         let interval_ms = self.env.config.ping_interval_ms;
         let lonely =
             self.discover.heard.is_none_or(|heard| now.ms_since(heard) > interval_ms.saturating_add(LONELY_MS));
         let first_ms = FIRST_MS.get(usize::from(self.discover.round)).copied();
         let wait_ms = first_ms
             .unwrap_or_else(|| self.env.rng.jitter_ms(if lonely { interval_ms.min(LONELY_MS) } else { interval_ms }));
-        if self.discover.wide || first_ms.is_none() && lonely {
-            self.ping_links(Destination::Broadcast);
+        if first_ms.is_some() || lonely || self.is_my_turn() {
+            self.ping_links(Destination::Multicast);
+            if self.discover.wide || first_ms.is_none() && lonely {
+                self.ping_links(Destination::Broadcast);
+            }
         }
+        self.discover.overheard = 0;
         if first_ms.is_none() && lonely && self.peers.up() == 0 {
             self.sweep_begin();
         }
         self.discover.round = self.discover.round.saturating_add(1);
         self.discover.next = now.plus_ms(wait_ms);
+    }
+
+    /// Whether to ping in a regular round, where all hosts together are to send 16 an interval. Those overheard tell how many
+    /// hosts there are, since each pings in the same share of its rounds.
+    fn is_my_turn(&mut self) -> bool {
+        let d = &mut self.discover;
+        let hosts = u32::from(d.overheard) * u32::from(d.stretch);
+        d.stretch = (hosts / CROWD).clamp(1, STRETCH_MAX) as u16;
+        d.stretch == 1 || self.env.rng.chance(1, d.stretch.into())
     }
 
     /// Something of our network reached us.
@@ -249,6 +272,7 @@ impl Node<'_> {
     /// A multicast Ping: unless its sender knows us, answer after a random while, or leave it to others.
     pub(crate) fn discover_sought(&mut self, link: LinkId, to: Addr, token: [u8; 8], known_there: bool) {
         self.discover.sought = Some(self.env.now);
+        self.discover.overheard = self.discover.overheard.saturating_add(1);
         let known = self.hosts.len().max(self.peers.up()) as u32;
         if known_there || self.discover.stopped || !self.env.rng.chance(ANSWERS, known.max(ANSWERS)) {
             return;

@@ -135,3 +135,18 @@ fn the_same_seed_sends_the_same_packets_with_either_cryptography() {
     assert_eq!(trace(&RustCrypto, 1), trace(&RustCrypto, 1));
     assert_ne!(fake(1), trace(&RustCrypto, 1));
 }
+
+#[test]
+fn s3_a_crowd_pings_no_more_than_few_hosts_do() {
+    let crypto = FakeCrypto::new();
+    let mut world = world(&crypto, 1);
+    let nodes = world.add_all(150, &Spec::default());
+    world.run_for(180_000);
+    let before = world.net().counters().delivered;
+    world.run_for(120_000);
+    let per_node_second = (world.net().counters().delivered - before) as f64 / nodes.len() as f64 / 120.0;
+    // Each alone would hear the others' regular Pings five times a second.
+    assert!(per_node_second < 3.0, "{per_node_second} packets per node and second");
+    let late = world.add(&Spec::default());
+    assert!(world.run_until(5_000, |world| known(world, late) >= 8), "{} hosts are known", known(&world, late));
+}
