@@ -13,6 +13,12 @@ pub trait Inspect {
 
     /// Whether [`Node::leave`] was asked for.
     fn leaving(&self) -> bool;
+
+    /// Seats of a size (0 to 5) that no group has and none is promised.
+    fn seats_free(&self, size: u8) -> usize;
+
+    /// The size of a seat, 0 to 5; `None` when we are not a member (any more).
+    fn seat_size(&self, seat: SeatId) -> Option<u8>;
 }
 
 impl Inspect for Node<'_> {
@@ -22,6 +28,14 @@ impl Inspect for Node<'_> {
 
     fn leaving(&self) -> bool {
         self.groups.leaving()
+    }
+
+    fn seats_free(&self, size: u8) -> usize {
+        self.groups.free_seats(size, self.env.now)
+    }
+
+    fn seat_size(&self, seat: SeatId) -> Option<u8> {
+        self.groups.size_of(seat.0)
     }
 }
 

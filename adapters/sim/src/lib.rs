@@ -33,6 +33,7 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod scenario;
+pub mod swarm;
 mod world;
 
 pub use check::Violation;

@@ -211,6 +211,18 @@ impl<'m> Groups<'m> {
         Some((seat.id, &seat.members))
     }
 
+    /// Seats of a size that are free.
+    #[cfg(feature = "inspect")]
+    pub fn free_seats(&self, size: u8, now: Instant) -> usize {
+        self.seats_free(size, now)
+    }
+
+    /// The size of a seat in which we are a member.
+    #[cfg(feature = "inspect")]
+    pub fn size_of(&self, seat: Handle) -> Option<u8> {
+        self.seats.get(seat).filter(|seat| seat.phase == Phase::Member).map(|seat| seat.size)
+    }
+
     /// Whether we leave gracefully.
     #[cfg(feature = "inspect")]
     pub fn leaving(&self) -> bool {

@@ -172,6 +172,11 @@ impl<'c> World<'c> {
         self.node(who).is_some()
     }
 
+    /// Whether a node stands still.
+    pub fn is_paused(&self, who: Who) -> bool {
+        self.slots.get(who.index()).is_some_and(|slot| slot.paused)
+    }
+
     /// A node that runs, to read it.
     pub fn node(&self, who: Who) -> Option<&Node<'c>> {
         self.slots.get(who.index())?.node.as_deref()
