@@ -196,12 +196,16 @@ impl Node<'_> {
 
     /// The answer is there: sends it, and keeps it for repetitions.
     pub(super) fn settle(&mut self, handle: Handle, status: Status, body: Option<BufferId>) {
-        let kept_until = self.env.now.plus_ms(self.env.config.answer_kept_ms);
+        let mut kept_until = self.env.now.plus_ms(self.env.config.answer_kept_ms);
         let serve = self.exchange.serves.get_mut(handle);
         let Some(serve) = serve.filter(|serve| matches!(serve.state, State::Owed(_))) else {
             self.free_buffer(body);
             return;
         };
+        if serve.for_app() {
+            // The caller may ask again until then, at intervals that are longer than answers are kept otherwise.
+            kept_until = kept_until.max(serve.deadline);
+        }
         let (body, unused) = if status == Status::Ok { (body, None) } else { (None, body) };
         let (peer, number) = (serve.peer, serve.number);
         if peer == LOCAL {
@@ -405,10 +409,13 @@ impl Node<'_> {
                 continue;
             }
             if dead {
-                if matches!(serve.state, State::Owed(_)) && serve.for_app() {
-                    self.env.event(Event::Cancelled(ServeId(handle)));
+                // Whoever was taken for dead wrongly asks again: what was run is not run twice.
+                serve.pending = 0;
+                serve.queued = false;
+                if let Some(held) = core::mem::take(&mut serve.held).then_some(serve.peer) {
+                    self.release(held);
                 }
-                self.drop_serve(handle);
+                self.lapse(handle);
             } else if serve.peer == peer {
                 // What was queued may be gone with the session; the caller asks again.
                 serve.queued = false;
