@@ -7,6 +7,7 @@ use butter_core::memory::Limits;
 use butter_core::rng::Rng;
 
 use crate::chance;
+use crate::disk::DiskModel;
 use crate::machine::Machine;
 use crate::net::Path;
 
@@ -29,8 +30,10 @@ pub enum Kind {
     Split,
     /// Many packets are lost for a while.
     Loss,
-    /// A disk takes no more for a while.
-    Full,
+    /// A disk is full, slow, fails at times, or tears what is written when power fails, for a while.
+    Disk,
+    /// A clock jumps, or runs too fast or too slow.
+    Clock,
     /// A node leaves in good order.
     Leave,
     /// A node comes.
@@ -47,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, faults first.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Kill,
         Kind::Replace,
         Kind::Restart,
@@ -56,7 +59,8 @@ impl Kind {
         Kind::Cut,
         Kind::Split,
         Kind::Loss,
-        Kind::Full,
+        Kind::Disk,
+        Kind::Clock,
         Kind::Leave,
         Kind::Join,
         Kind::Together,
@@ -76,7 +80,8 @@ impl Kind {
             Kind::Cut => "cut",
             Kind::Split => "split",
             Kind::Loss => "loss",
-            Kind::Full => "full",
+            Kind::Disk => "disk",
+            Kind::Clock => "clock",
             Kind::Leave => "leave",
             Kind::Join => "join",
             Kind::Together => "together",
@@ -151,8 +156,6 @@ pub struct Draw {
     pub lan: Path,
     /// How packets travel between segments.
     pub internet: Path,
-    /// Microseconds that a storage operation takes.
-    pub disk_us: u64,
     /// Milliseconds within which all nodes start.
     pub start_ms: u32,
     /// Virtual milliseconds of phase one.
@@ -185,6 +188,7 @@ fn path(rng: &mut Rng, latency_us: u32, lossy: bool) -> Path {
 }
 
 fn machines(rng: &mut Rng, quiet: bool) -> Vec<Machine> {
+    let op_us = [0, 0, 500, 5_000, 50_000][rng.below(5) as usize];
     let beat_ms = if quiet { scale(rng, 8_000, 60_000) } else { scale(rng, 100, 4_000) };
     let replicas = 1 + [0, 1, 1, 2, 2, 2, 3, 4][rng.below(8) as usize];
     let slow = if quiet { 1 + rng.below(10) } else { 1 };
@@ -220,8 +224,9 @@ fn machines(rng: &mut Rng, quiet: bool) -> Vec<Machine> {
         ..desktop.limits
     };
     let storage_blocks = scale(rng, 64, 16_384);
-    machines.push(Machine { limits, config: Config { storage_blocks, ..desktop.config } });
-    machines.into_iter().map(|m| Machine { config: common(m.config), ..m }).collect()
+    machines.push(Machine { limits, config: Config { storage_blocks, ..desktop.config }, ..desktop });
+    let disk = DiskModel { op_us, ..DiskModel::default() };
+    machines.into_iter().map(|m| Machine { config: common(m.config), disk, ..m }).collect()
 }
 
 impl Draw {
@@ -242,7 +247,6 @@ impl Draw {
         let lan = path(rng, lan_us, lossy);
         let internet_us = scale(rng, 5_000, 150_000);
         let internet = path(rng, internet_us, lossy);
-        let disk_us = [0, 0, 500, 5_000, 50_000][rng.below(5) as usize];
         let start_ms = [0, 100, 5_000, 60_000][rng.below(4) as usize];
         let for_ms = u64::from(if quiet { scale(rng, 3_600_000, 28_800_000) } else { scale(rng, 20_000, 120_000) });
         let bytes_max = [200, 2_000, 4_096, 20_000, 200_000, 1_500_000][rng.below(6) as usize];
@@ -255,7 +259,6 @@ impl Draw {
             machines,
             lan,
             internet,
-            disk_us,
             start_ms,
             for_ms: for_ms.min(less.for_ms.unwrap_or(for_ms)),
             gaps_ms: Vec::new(),
@@ -333,7 +336,7 @@ impl fmt::Display for Draw {
         writeln!(
             f,
             "  beat {} ms, {} replicas, lease {} s, disk {} us, objects up to {} bytes",
-            config.beat_ms, config.replicas, config.lease_s, self.disk_us, self.bytes_max
+            config.beat_ms, config.replicas, config.lease_s, self.machines[2].disk.op_us, self.bytes_max
         )?;
         writeln!(f, "  third machine: {} blocks, {:?}", config.storage_blocks, self.machines[2].limits)?;
         let mut text = String::new();

@@ -14,7 +14,8 @@ use super::rest::{apart, at_rest};
 use crate::chance;
 use crate::check::Violation;
 use crate::crypto::FakeCrypto;
-use crate::net::{Path, SegmentId};
+use crate::disk::DiskFaults;
+use crate::net::{Path, SegmentId, Way};
 use crate::world::{Job, Outcome, Spec, Who, World, WorldConfig};
 
 /// Virtual milliseconds between looks at what must hold.
@@ -65,10 +66,11 @@ struct Run<'c> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    Cuts,
     Loss,
-    Full(Who),
+    Disk(Who),
     Leave(Who),
+    /// It is up again.
+    Down(Who),
 }
 
 /// Runs what a seed draws.
@@ -78,8 +80,7 @@ enum End {
 pub fn run(seed: u64, less: &Less) -> Result<Ended, Violation> {
     let draw = Draw::of(seed, less);
     let crypto = FakeCrypto::new();
-    let config =
-        WorldConfig { seed, lan: draw.lan, internet: draw.internet, disk_us: draw.disk_us, keep_violation: true };
+    let config = WorldConfig { seed, lan: draw.lan, internet: draw.internet, keep_violation: true };
     let mut world = World::new(&crypto, config);
     for _ in 1..draw.segments.len() {
         world.net().add_segment(draw.lan);
@@ -207,10 +208,11 @@ impl Run<'_> {
                 }
             }
             Kind::Replace => self.replace(who),
-            Kind::Restart | Kind::Wipe => {
+            Kind::Restart | Kind::Wipe if up > 1 => {
                 self.calls.died(who);
-                self.world.restart(who, kind == Kind::Restart);
-                self.settle(who);
+                let down_ms = amount.min(20_000);
+                self.world.restart_after(who, kind == Kind::Restart, down_ms.into());
+                self.ends.push((self.world.now().plus_ms(down_ms), End::Down(who)));
             }
             Kind::Pause => {
                 self.world.pause(who, amount.into());
@@ -219,15 +221,13 @@ impl Run<'_> {
             Kind::Cut => {
                 if let Some(other) = self.pick(pick.rotate_left(16)).filter(|other| *other != who) {
                     self.world.note(who, "is not heard any more by node", other.0.into());
-                    self.world.net().cut(who, other);
-                    self.ends.push((until, End::Cuts));
+                    self.world.partition(&[who], Some(&[other]), Way::Out, amount.into());
                 }
             }
             Kind::Split => {
                 let side: Vec<Who> = self.world.up().filter(|who| pick.rotate_left(who.0) & 1 == 1).collect();
                 self.world.note(who, "sees the network split; on the other side are", side.len() as u64);
-                self.world.net().split(side, 1);
-                self.ends.push((until, End::Cuts));
+                self.world.partition(&side, None, Way::Both, amount.into());
             }
             Kind::Loss => {
                 let loss_permille = (50 + pick % 400) as u16;
@@ -235,11 +235,29 @@ impl Run<'_> {
                 self.set_loss(Some(loss_permille));
                 self.ends.push((until, End::Loss));
             }
-            Kind::Full => {
-                let blocks = self.world.disk(who).len();
-                self.world.note(who, "has a full disk, of blocks", blocks as u64);
-                self.world.disk(who).set_capacity(Some(blocks));
-                self.ends.push((until, End::Full(who)));
+            Kind::Disk => {
+                let faults = DiskFaults {
+                    full: pick >> 28 & 1 == 1,
+                    slow: if pick >> 29 & 1 == 1 { 20 } else { 1 },
+                    failing_permille: if pick >> 30 & 1 == 1 { 200 } else { 0 },
+                    torn: pick >> 31 == 1,
+                    damaging_permille: 0,
+                };
+                self.world.note(who, "has a bad disk (full, slow, failing, torn as bits)", u64::from(pick >> 28));
+                self.world.disk_faults(who, faults);
+                self.ends.push((until, End::Disk(who)));
+            }
+            Kind::Clock => {
+                if pick >> 31 == 1 {
+                    self.world.note(who, "has a clock that runs too fast or slow", 0);
+                    self.world.clock_drift(who, (pick & 0x3_ffff) as i32 - 0x2_0000);
+                } else {
+                    // A jump forward by more would end leases before their time.
+                    let ms = (pick & 0x3fff) as i64 - 0x2000;
+                    self.world.note(who, "has a clock that jumps by ms", ms.unsigned_abs());
+                    self.calls.paused(who, ms.unsigned_abs() as u32);
+                    self.world.clock_jump(who, ms * 1000);
+                }
             }
             Kind::Leave if up > self.draw.nodes.div_ceil(2).max(1) => {
                 self.world.note(who, "leaves within ms", amount.into());
@@ -266,7 +284,7 @@ impl Run<'_> {
                     self.calls.call(&mut self.world, who, other, pick as usize % 3_000, amount.max(100));
                 }
             }
-            Kind::Kill | Kind::Leave | Kind::Join => {}
+            Kind::Kill | Kind::Leave | Kind::Join | Kind::Restart | Kind::Wipe => {}
         }
     }
 
@@ -292,16 +310,21 @@ impl Run<'_> {
 
     fn finish(&mut self, end: End) {
         match end {
-            End::Cuts => self.world.net().heal(),
             End::Loss => self.set_loss(None),
-            End::Full(who) => self.world.disk(who).set_capacity(None),
+            End::Disk(who) => self.world.disk_faults(who, DiskFaults::default()),
+            End::Down(who) => {
+                self.world.start_at(who, self.world.now());
+                self.settle(who);
+            }
             End::Leave(who) => {
                 if !self.world.node(who).is_some_and(|node| node.leaving()) {
                     // It died before its time, or is another one by now.
                 } else if self.world.up().count() > 1 {
                     self.kill(who);
                 } else {
-                    self.act(Action { at_ms: 0, kind: Kind::Restart, pick: 0, amount: 0 });
+                    self.calls.died(who);
+                    self.world.restart(who, true);
+                    self.settle(who);
                 }
             }
         }
@@ -343,7 +366,7 @@ impl Run<'_> {
         for (_, end) in std::mem::take(&mut self.ends) {
             self.finish(end);
         }
-        self.world.net().heal();
+        self.world.net().heal_all();
         self.draw.lan.loss_permille = self.draw.lan.loss_permille.min(20);
         self.draw.internet.loss_permille = self.draw.internet.loss_permille.min(20);
         self.set_loss(None);
