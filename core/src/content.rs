@@ -44,6 +44,15 @@ impl ItemInfo {
     }
 }
 
+/// Items that a block of a seat is made for.
+pub(crate) const ITEMS_PER_BLOCK: u32 = 3;
+
+/// Bytes of a seat that an item takes: at least a third of a block, so that no member's index is full before its seat, and
+/// all members of a group can hold the same items (§5.1).
+pub(crate) fn room_of(bytes: u32) -> u64 {
+    bytes.max(crate::wire::BLOCK as u32 / ITEMS_PER_BLOCK).into()
+}
+
 /// Better-ranked groups that can be told of one item.
 pub(crate) const TOLD: usize = 5;
 
@@ -242,7 +251,7 @@ impl<'m> Content<'m> {
         }
         set.first = at + 1;
         set.items += 1;
-        set.bytes += u64::from(info.bytes);
+        set.bytes += room_of(info.bytes);
         self.len += 1;
         if self.at(at).is_some_and(Item::complete) {
             Self::count(set, &info.key);
@@ -294,7 +303,7 @@ impl<'m> Content<'m> {
         self.free = at + 1;
         self.len -= 1;
         set.items -= 1;
-        set.bytes -= u64::from(item.bytes);
+        set.bytes -= room_of(item.bytes);
         if item.complete() {
             set.complete -= 1;
             set.toggle(key);

@@ -1,7 +1,8 @@
 //! What checkers outside of nodes read: a simulator that knows everything compares it with what should be.
 
+use crate::content::room_of;
 use crate::group::Members;
-use crate::id::GroupId;
+use crate::id::{GroupId, Key};
 use crate::node::{Node, SeatId};
 use crate::wire::{MEMBERS_MAX, MemberEntry};
 
@@ -19,6 +20,9 @@ pub trait Inspect {
 
     /// The size of a seat, 0 to 5; `None` when we are not a member (any more).
     fn seat_size(&self, seat: SeatId) -> Option<u8>;
+
+    /// Tells of each item in a seat: its key, the bytes of the seat that it takes, and whether all of it is there.
+    fn items_in(&self, seat: SeatId, tell: &mut dyn FnMut(Key, u64, bool));
 }
 
 impl Inspect for Node<'_> {
@@ -36,6 +40,11 @@ impl Inspect for Node<'_> {
 
     fn seat_size(&self, seat: SeatId) -> Option<u8> {
         self.groups.size_of(seat.0)
+    }
+
+    fn items_in(&self, seat: SeatId, tell: &mut dyn FnMut(Key, u64, bool)) {
+        let Some(set) = self.groups.set_of(seat.0) else { return };
+        self.content.iter(set).for_each(|(key, item)| tell(*key, room_of(item.bytes), item.complete()));
     }
 }
 

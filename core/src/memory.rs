@@ -34,7 +34,7 @@ pub struct Limits {
     pub seats: usize,
     /// Known groups. When full: the one unheard of for longest makes room.
     pub known: usize,
-    /// Items held, at most 16 million. When full: refused.
+    /// Items held, at most 16 million: three per block of storage, or less of it is split into seats. When full: refused.
     pub items: usize,
     /// Pointers kept for others' items, at most 16 million. When full: of 16 random ones, the soonest to expire makes room.
     pub pointers: usize,

@@ -44,7 +44,7 @@ impl Machine {
             large_bytes: Limits::DESKTOP.large_bytes,
             seats: 16,
             known: 256,
-            items: 4096,
+            items: 3 * 4096,
             pointers: 2048,
             operations: 16,
             jobs: 32,

@@ -106,7 +106,7 @@ impl Groups<'_> {
         let fits = |seat: u8| u64::from(seat_blocks(seat)) * BLOCK as u64 >= u64::from(bytes);
         for (handle, seat) in self.seats.iter().filter(|(_, s)| s.phase == super::Phase::Member && fits(s.size)) {
             let score = score(key, &seat.id, seat.size);
-            let room = seat.put_bytes() >= u64::from(bytes);
+            let room = seat.put_bytes() >= crate::content::room_of(bytes);
             if room || !room_only {
                 add_best(&mut best, Candidate { group: seat.id, score, seat: Some(handle), room }, excluded);
             }

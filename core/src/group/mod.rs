@@ -217,6 +217,12 @@ impl<'m> Groups<'m> {
         self.seats_free(size, now)
     }
 
+    /// The items in a seat in which we are a member.
+    #[cfg(feature = "inspect")]
+    pub fn set_of(&self, seat: Handle) -> Option<&ItemSet> {
+        self.seats.get(seat).filter(|seat| seat.phase == Phase::Member).map(|seat| &seat.set)
+    }
+
     /// The size of a seat in which we are a member.
     #[cfg(feature = "inspect")]
     pub fn size_of(&self, seat: Handle) -> Option<u8> {

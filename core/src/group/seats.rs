@@ -5,7 +5,7 @@ use heapless::Vec;
 use super::descriptor::{self, Members, live, live_entry, merge_entry};
 use super::{Groups, Notice, Phase, SIZES, Seat, log2, seat_blocks};
 use crate::addr::Addr;
-use crate::content::{Content, ItemInfo, ItemSet};
+use crate::content::{Content, ITEMS_PER_BLOCK, ItemInfo, ItemSet, room_of};
 use crate::exchange::{Body, Served, Status};
 use crate::id::{GroupId, Key, NodeId};
 use crate::node::{Event, Node, PeerId, Refused, SeatId, Timer};
@@ -65,7 +65,7 @@ pub struct GroupInfo {
     pub wanted: u8,
     /// Complete items held here.
     pub items: u32,
-    /// Bytes of all items here.
+    /// Bytes of the seat that the items here take: 1,365 at least each.
     pub bytes: u64,
     /// Bytes that still fit.
     pub free: u64,
@@ -118,7 +118,9 @@ impl Groups<'_> {
 
 impl Node<'_> {
     pub(crate) fn groups_begin(&mut self) {
-        self.groups.plan = plan(self.env.config.storage_blocks, self.env.limits.seats);
+        // No more blocks than the index has places for their items.
+        let indexed = self.env.limits.items as u32 / ITEMS_PER_BLOCK;
+        self.groups.plan = plan(self.env.config.storage_blocks.min(indexed), self.env.limits.seats);
         self.env.timers.set(Timer::Upkeep, self.env.now.plus_ms(UPKEEP_MS));
     }
 
@@ -454,7 +456,7 @@ impl Node<'_> {
         if self.content.get_in(&self.env, &info.key, seat).is_some() {
             return Ok(());
         }
-        if room(member) < u64::from(info.bytes) || !self.content.insert(&self.env, &mut member.set, seat, info) {
+        if room(member) < room_of(info.bytes) || !self.content.insert(&self.env, &mut member.set, seat, info) {
             self.env.counters.items_refused += 1;
             return Err(Refused::Full);
         }

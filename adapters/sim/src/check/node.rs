@@ -89,7 +89,7 @@ impl Watched {
             self.wakes = Some((now, wakes));
             let n = wakes - before;
             if n * 1000 > WAKES_PER_S * ms {
-                return Err(("wakes", format!("{n} wake-ups within {ms} ms")));
+                return Err(("wakes", format!("{n} wake-ups within {ms} ms; the next: {:?}", node.deadline())));
             }
         }
         Ok(())

@@ -23,6 +23,8 @@ struct Books {
     open: BTreeMap<(Who, CallId), (u64, Instant)>,
     /// (server, number) of what was run in the present life of the server.
     run: BTreeSet<(Who, u64)>,
+    /// Milliseconds by which nodes that stood still, or whose clocks jumped, may answer later.
+    late_ms: BTreeMap<Who, u32>,
     number: u64,
     answered: u64,
     failed: u64,
@@ -83,14 +85,17 @@ impl Calls {
         if books.wrong.is_some() {
             return books.wrong.clone();
         }
-        let late = books.open.iter().find(|((who, _), (_, until))| world.now() > *until && !world.is_paused(*who));
+        let late_ms = |who: &Who| books.late_ms.get(who).copied().unwrap_or(0);
+        let late = books
+            .open
+            .iter()
+            .find(|((who, _), (_, until))| world.now() > until.plus_ms(late_ms(who)) && !world.is_paused(*who));
         late.map(|((who, _), (number, until))| (*who, format!("call {number} was to end by {until:?} and has not")))
     }
 
-    /// A node that stood still answers later by so much.
-    pub fn paused(&self, who: Who, ms: u32) {
-        let mut books = self.0.borrow_mut();
-        books.open.iter_mut().filter(|((of, _), _)| *of == who).for_each(|(_, (_, until))| *until = until.plus_ms(ms));
+    /// A node that stands still for so long, or whose clock jumps by so much, may answer later by as much.
+    pub fn late(&self, who: Who, ms: u32) {
+        *self.0.borrow_mut().late_ms.entry(who).or_default() += ms;
     }
 
     /// Calls answered, and calls that failed visibly.

@@ -216,7 +216,7 @@ impl Run<'_> {
             }
             Kind::Pause => {
                 self.world.pause(who, amount.into());
-                self.calls.paused(who, amount);
+                self.calls.late(who, amount);
             }
             Kind::Cut => {
                 if let Some(other) = self.pick(pick.rotate_left(16)).filter(|other| *other != who) {
@@ -255,7 +255,7 @@ impl Run<'_> {
                     // A jump forward by more would end leases before their time.
                     let ms = (pick & 0x3fff) as i64 - 0x2000;
                     self.world.note(who, "has a clock that jumps by ms", ms.unsigned_abs());
-                    self.calls.paused(who, ms.unsigned_abs() as u32);
+                    self.calls.late(who, ms.unsigned_abs() as u32);
                     self.world.clock_jump(who, ms * 1000);
                 }
             }
