@@ -13,6 +13,8 @@ use crate::wire::{Message, Writer};
 
 /// Microseconds until a busy node is asked again, times the tries so far.
 const BUSY_US: u64 = 50_000;
+/// Microseconds until it is looked again for a peer's place.
+const PLACE_US: u64 = 100_000;
 
 /// A call of ours.
 #[derive(Debug)]
@@ -400,9 +402,9 @@ impl Node<'_> {
         if !self.peer_again(handle) {
             if self.may_dial(&to) {
                 self.end_call(handle, Err(Failure::PeerGone));
-            } else {
+            } else if let Some(call) = self.exchange.calls.get_mut(handle) {
                 // All peers are in use for the moment.
-                self.call_not_queued(handle);
+                call.retry = self.env.now.plus_us(PLACE_US);
                 self.arm_call(handle);
             }
             return;

@@ -9,7 +9,8 @@ use butter_core::rng::Rng;
 use crate::chance;
 use crate::disk::DiskModel;
 use crate::machine::Machine;
-use crate::net::Path;
+use crate::net::{Loss, Path};
+use crate::scenario::units::{Share, Time};
 
 /// What can be done to a world, each by a stream of its own, so that leaving one out changes no other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -176,14 +177,16 @@ fn scale(rng: &mut Rng, low: u32, high: u32) -> u32 {
 }
 
 fn path(rng: &mut Rng, latency_us: u32, lossy: bool) -> Path {
-    let some = |rng: &mut Rng, most: u32| if rng.chance(1, 2) { chance::up_to(rng, most) as u16 } else { 0 };
+    let some = |rng: &mut Rng, most: u32| Share::from_ppm(if rng.chance(1, 2) { chance::up_to(rng, most) } else { 0 });
+    let lost = some(rng, if lossy { 100_000 } else { 5_000 });
+    let packets = 1 + chance::up_to(rng, 7) as u16;
+    let reorder_us = u64::from(1_000 + chance::up_to(rng, 3 * latency_us));
     Path {
-        latency_us,
-        jitter_us: chance::up_to(rng, latency_us),
-        loss_permille: if lossy { some(rng, 100) } else { some(rng, 5) },
-        duplicate_permille: some(rng, 30),
-        reorder_permille: some(rng, 50),
-        reorder_us: 1_000 + chance::up_to(rng, 3 * latency_us),
+        loss: if rng.chance(1, 2) { Loss::Bursts { mean: lost, packets } } else { Loss::Independent(lost) },
+        duplicate: some(rng, 30_000),
+        reorder: some(rng, 50_000),
+        reorder_by: Time::from_us(reorder_us),
+        ..Path::uniform(latency_us, chance::up_to(rng, latency_us))
     }
 }
 

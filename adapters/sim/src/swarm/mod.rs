@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_run_repeats_itself_in_any_thread() {
-        let options = |threads| Options { seed: 40, runs: Some(6), threads, ..Options::default() };
+        let options = |threads| Options { seed: 40, runs: Some(3), threads, ..Options::default() };
         let trace = |threads| {
             let (sum, failure) = swarm(&options(threads), &AtomicBool::new(false), &|_| {});
             assert!(failure.is_none(), "{}", failure.map_or(String::new(), |failure| failure.text()));

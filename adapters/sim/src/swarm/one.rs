@@ -15,11 +15,14 @@ use crate::chance;
 use crate::check::Violation;
 use crate::crypto::FakeCrypto;
 use crate::disk::DiskFaults;
-use crate::net::{Path, SegmentId, Way};
+use crate::net::{Loss, Path, SegmentId, Way};
+use crate::scenario::units::{Share, Time};
 use crate::world::{Job, Outcome, Spec, Who, World, WorldConfig};
 
 /// Virtual milliseconds between looks at what must hold.
 const LOOK_MS: u64 = 10_000;
+/// Which packets are lost in a healed world.
+const HEALED: Loss = Loss::Independent(Share::from_ppm(10_000));
 /// Objects that are got at the end, at most.
 const GETS: usize = 24;
 /// Virtual milliseconds in which an object that is held must be found at last.
@@ -80,10 +83,10 @@ enum End {
 pub fn run(seed: u64, less: &Less) -> Result<Ended, Violation> {
     let draw = Draw::of(seed, less);
     let crypto = FakeCrypto::new();
-    let config = WorldConfig { seed, lan: draw.lan, internet: draw.internet, keep_violation: true };
+    let config = WorldConfig { seed, lan: draw.lan.clone(), internet: draw.internet.clone(), keep_violation: true };
     let mut world = World::new(&crypto, config);
     for _ in 1..draw.segments.len() {
-        world.net().add_segment(draw.lan);
+        world.net().add_segment(&draw.lan);
     }
     for (i, multicast) in draw.segments.iter().enumerate() {
         world.net().set_casts(SegmentId(i as u16), *multicast, *multicast);
@@ -211,7 +214,7 @@ impl Run<'_> {
             Kind::Restart | Kind::Wipe if up > 1 => {
                 self.calls.died(who);
                 let down_ms = amount.min(20_000);
-                self.world.restart_after(who, kind == Kind::Restart, down_ms.into());
+                self.world.restart_after(who, kind == Kind::Restart, Time::from_ms(down_ms.into()));
                 self.ends.push((self.world.now().plus_ms(down_ms), End::Down(who)));
             }
             Kind::Pause => {
@@ -221,18 +224,18 @@ impl Run<'_> {
             Kind::Cut => {
                 if let Some(other) = self.pick(pick.rotate_left(16)).filter(|other| *other != who) {
                     self.world.note(who, "is not heard any more by node", other.0.into());
-                    self.world.partition(&[who], Some(&[other]), Way::Out, amount.into());
+                    self.world.partition(&[who], Some(&[other]), Way::Out, Time::from_ms(amount.into()));
                 }
             }
             Kind::Split => {
                 let side: Vec<Who> = self.world.up().filter(|who| pick.rotate_left(who.0) & 1 == 1).collect();
                 self.world.note(who, "sees the network split; on the other side are", side.len() as u64);
-                self.world.partition(&side, None, Way::Both, amount.into());
+                self.world.partition(&side, None, Way::Both, Time::from_ms(amount.into()));
             }
             Kind::Loss => {
-                let loss_permille = (50 + pick % 400) as u16;
-                self.world.note(who, "sees packets lost, of 1000", loss_permille.into());
-                self.set_loss(Some(loss_permille));
+                let percent = 5 + pick % 40;
+                self.world.note(who, "sees packets lost, of 100", percent.into());
+                self.set_loss(Some(Loss::Independent(Share::from_ppm(percent * 10_000))));
                 self.ends.push((until, End::Loss));
             }
             Kind::Disk => {
@@ -299,13 +302,14 @@ impl Run<'_> {
         self.settle(new);
     }
 
-    fn set_loss(&mut self, permille: Option<u16>) {
-        let lossy = |path: Path| Path { loss_permille: permille.unwrap_or(path.loss_permille), ..path };
-        let (lan, internet) = (lossy(self.draw.lan), lossy(self.draw.internet));
+    /// Changes which packets are lost, or goes back to what was drawn.
+    fn set_loss(&mut self, loss: Option<Loss>) {
+        let lossy = |path: &Path| Path { loss: loss.unwrap_or(path.loss), ..path.clone() };
+        let (lan, internet) = (lossy(&self.draw.lan), lossy(&self.draw.internet));
         for i in 0..self.draw.segments.len() {
-            self.world.net().set_path(SegmentId(i as u16), lan);
+            self.world.net().set_path(SegmentId(i as u16), &lan);
         }
-        self.world.net().set_internet(internet);
+        self.world.net().set_internet(&internet);
     }
 
     fn finish(&mut self, end: End) {
@@ -367,8 +371,8 @@ impl Run<'_> {
             self.finish(end);
         }
         self.world.net().heal_all();
-        self.draw.lan.loss_permille = self.draw.lan.loss_permille.min(20);
-        self.draw.internet.loss_permille = self.draw.internet.loss_permille.min(20);
+        // Nothing that lasts is healed by itself; little enough is lost that all must work.
+        (self.draw.lan.loss, self.draw.internet.loss) = (HEALED, HEALED);
         self.set_loss(None);
         let healed = self.world.now();
         self.world.note(Who(0), "sees all healed", 0);
