@@ -223,12 +223,6 @@ impl<'m> Groups<'m> {
         self.seats.get(seat).filter(|seat| seat.phase == Phase::Member).map(|seat| &seat.set)
     }
 
-    /// The size of a seat in which we are a member.
-    #[cfg(feature = "inspect")]
-    pub fn size_of(&self, seat: Handle) -> Option<u8> {
-        self.seats.get(seat).filter(|seat| seat.phase == Phase::Member).map(|seat| seat.size)
-    }
-
     /// Whether we leave gracefully.
     #[cfg(feature = "inspect")]
     pub fn leaving(&self) -> bool {
