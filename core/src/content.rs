@@ -53,6 +53,9 @@ pub(crate) fn room_of(bytes: u32) -> u64 {
     bytes.max(crate::wire::BLOCK as u32 / ITEMS_PER_BLOCK).into()
 }
 
+/// Seconds without a block after which an item that is not all there is forgotten.
+const ABANDONED_S: u16 = 120;
+
 /// Better-ranked groups that can be told of one item.
 pub(crate) const TOLD: usize = 5;
 
@@ -73,7 +76,8 @@ pub struct Item {
     next: u32,
     /// The item before it in the seat, + 1; 0 is none.
     prev: u32,
-    /// Which better-ranked groups were told of it, in 16 bits each; 0 is none.
+    /// Which better-ranked groups were told of it, in 16 bits each; 0 is none. While blocks are missing nobody is told, and
+    /// the first is the second, modulo 2^16, in which a block came last.
     pub(crate) told: [u16; TOLD],
     /// What it is.
     pub(crate) kind: Kind,
@@ -81,7 +85,19 @@ pub struct Item {
     pub(crate) blocks: u8,
 }
 
+/// Whether a new item was all there already; then all may be told of it.
+fn place_is_whole(items: &mut [Item], at: u32) -> bool {
+    let whole = items.get_mut(at as usize).filter(|item| item.complete());
+    whole.map(|item| item.told = [0; TOLD]).is_some()
+}
+
 impl Item {
+    /// Whether it is not all there, and nobody has brought a block for long: the put that began it was given up, or went
+    /// elsewhere. It must not take a seat's room for ever.
+    fn abandoned(&self, now_s: u32) -> bool {
+        !self.complete() && (now_s as u16).wrapping_sub(self.told[0]) >= ABANDONED_S
+    }
+
     /// A free place.
     pub const EMPTY: Self = Item {
         have: 0,
@@ -242,7 +258,7 @@ impl<'m> Content<'m> {
             expires_s: env.seconds().saturating_add(info.lease_s),
             next: set.first,
             prev: 0,
-            told: [0; TOLD],
+            told: [env.seconds() as u16, 0, 0, 0, 0],
             kind: info.kind,
             blocks: info.blocks,
         };
@@ -253,7 +269,7 @@ impl<'m> Content<'m> {
         set.items += 1;
         set.bytes += room_of(info.bytes);
         self.len += 1;
-        if self.at(at).is_some_and(Item::complete) {
+        if place_is_whole(items, at) {
             Self::count(set, &info.key);
         }
         true
@@ -265,7 +281,9 @@ impl<'m> Content<'m> {
         while let Some(at) = self.find(env, key, |item| index < item.blocks && !item.has(index)) {
             let item = self.items.items_mut().get_mut(at as usize)?;
             item.have |= 1 << index;
+            item.told[0] = env.seconds() as u16;
             if item.complete() {
+                item.told = [0; TOLD];
                 return Some(item.seat);
             }
         }
@@ -331,7 +349,8 @@ impl<'m> Content<'m> {
         let from = if from >= self.used { 0 } else { from };
         let to = (from + n).min(self.used);
         for at in from..to {
-            if let Some(item) = self.at(at).filter(|item| item.blocks > 0 && item.expires_s <= now_s) {
+            let over = |item: &&Item| item.expires_s <= now_s || item.abandoned(now_s);
+            if let Some(item) = self.at(at).filter(|item| item.blocks > 0).filter(over) {
                 return (Some((item.key, item.seat)), at + 1);
             }
         }
