@@ -34,6 +34,7 @@ pub mod run;
 pub mod sample;
 pub mod scenario;
 pub mod swarm;
+mod topology;
 mod world;
 
 pub use check::Violation;
@@ -42,11 +43,12 @@ pub use disk::{Disk, DiskFaults, DiskModel};
 pub use dist::Dist;
 pub use fault::{Churn, Domain, TRACE_LINES_MAX, Then, Trace};
 pub use load::{Doing, Done, Ended, ITEMS_MAX, Load, OPEN_MAX, Operation, Popularity, Tally};
-pub use machine::Machine;
+pub use machine::{Machine, mixed};
 pub use net::{
     Access, Hop, Loss, NatKind, NatModel, Net, NetCounters, PARTITIONS_MAX, PartitionId, Path, Plug, Regions,
     SegmentId, Sent, Way,
 };
+pub use topology::{Topology, read_edges};
 pub use world::{GroupView, Hook, Job, Outcome, Spec, Who, World, WorldConfig};
 
 #[cfg(doctest)]

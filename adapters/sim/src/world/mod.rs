@@ -31,7 +31,8 @@ use crate::net::{Net, Path, Sent};
 use jobs::Jobs;
 use packets::Packets;
 use queue::Queue;
-use slot::{LINK, Slot};
+pub(crate) use slot::LINK;
+use slot::Slot;
 
 /// Virtual milliseconds between two looks at a condition.
 const LOOK_MS: u32 = 10;
