@@ -33,6 +33,11 @@ pub struct Config {
     pub beat_ms: u32,
     /// Copies wanted of every item: the members wanted in a group. Default 3.
     pub replicas: u8,
+    /// The most copies: groups want more than `replicas` while their members have not lived long, or die often, as far as
+    /// there are seats to spare. Default 3: no more than `replicas`.
+    pub replicas_max: u8,
+    /// What such groups are to stand: a chance of less than 1 in 10^`durability` to be lost within an hour. Default 4.
+    pub durability: u8,
     /// Milliseconds by which each lower rank waits before it acts. Default 250.
     pub rank_step_ms: u32,
     /// Probes sent when a member is doubted. Default 3.
@@ -82,6 +87,8 @@ impl Default for Config {
             relay_rate: 1_000_000,
             beat_ms: 1_000,
             replicas: 3,
+            replicas_max: 3,
+            durability: 4,
             rank_step_ms: 250,
             probes: 3,
             storage_blocks: 262_144,
@@ -104,7 +111,7 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ConfigError {
-    /// `replicas` is not within 1..=8.
+    /// `replicas` is not within 1..=8, or `replicas_max` above 8.
     Replicas,
     /// `pointers` is above 5.
     Pointers,
@@ -119,7 +126,7 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ConfigError::Replicas => "replicas must be 1 to 8",
+            ConfigError::Replicas => "replicas must be 1 to 8, and replicas_max at most 8",
             ConfigError::Pointers => "pointers must be 0 to 5",
             ConfigError::Interval => "every interval must be between 10 ms and 24 h",
             ConfigError::Tries => "tries, probes, parallel contacts and rates must be at least 1",
@@ -133,7 +140,7 @@ impl core::error::Error for ConfigError {}
 impl Config {
     /// Says whether a node can run with this.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !(1..=8).contains(&self.replicas) {
+        if !(1..=8).contains(&self.replicas) || self.replicas_max > 8 {
             return Err(ConfigError::Replicas);
         }
         if usize::from(self.pointers) > crate::content::TOLD {

@@ -9,6 +9,9 @@ use crate::wire::{Descriptor, MEMBERS_MAX, MemberEntry, MemberState};
 /// The members of a group, gone ones included, in the order of their ids.
 pub(crate) type Members = Vec<MemberEntry, MEMBERS_MAX>;
 
+/// Incarnations are below this.
+const INCARNATION_MAX: u32 = u32::MAX / 2;
+
 /// Merges one entry into a list: per id the larger incarnation wins, then the larger state. Returns whether the list changed
 /// in what counts (an address does not). A full list makes room by dropping the gone member of the
 /// least incarnation; a live member is never dropped.
@@ -79,9 +82,18 @@ pub(crate) fn rank(group: &GroupId, epoch: [u8; 4], members: &[MemberEntry], id:
     live(members).filter(|m| m.id != *id && precedence(group, epoch, &m.id) < own).count()
 }
 
-/// The live member that comes first in an epoch.
-pub(crate) fn leader(group: &GroupId, epoch: [u8; 4], members: &[MemberEntry]) -> Option<NodeId> {
-    live(members).map(|m| m.id).min_by_key(|id| precedence(group, epoch, id))
+/// The member that has the say what the group takes: of the live ones the senior, which was admitted first. Newcomers never
+/// take over from it, so that who is asked holds what the group holds, and all who put ask the same.
+pub(crate) fn leader(members: &[MemberEntry]) -> Option<NodeId> {
+    live(members).min_by_key(|m| (m.incarnation, m.id)).map(|m| m.id)
+}
+
+/// The incarnation of a node that is admitted: above all others, so that seniority can be told.
+pub(super) fn next_incarnation(members: &[MemberEntry], id: &NodeId) -> u32 {
+    let own = members.iter().find(|m| m.id == *id).map_or(0, |m| m.incarnation);
+    // Who tells absurd numbers loses the order by seniority, not the group.
+    let highest = members.iter().map(|m| m.incarnation).filter(|n| *n < INCARNATION_MAX / 2).max().unwrap_or(0);
+    own.max(highest).min(INCARNATION_MAX - 2) + 1
 }
 
 /// Whether what a descriptor says can be true: its members in order, none twice, sane numbers.
@@ -90,7 +102,7 @@ pub(crate) fn plausible(descriptor: &Descriptor) -> bool {
         && (1..=8).contains(&descriptor.wanted)
         && descriptor.members.windows(2).all(|pair| pair[0].id < pair[1].id)
         // An incarnation near the end could not be overtaken.
-        && descriptor.members.iter().all(|m| m.incarnation < u32::MAX / 2)
+        && descriptor.members.iter().all(|m| m.incarnation < INCARNATION_MAX)
 }
 
 #[cfg(test)]

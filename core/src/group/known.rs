@@ -48,7 +48,7 @@ pub(crate) struct Candidate {
 }
 
 /// log2 of `x` with 16 fractional bits, linear between powers of two: off by at most 0.09.
-fn log2_fixed(x: u64) -> u64 {
+pub(super) fn log2_fixed(x: u64) -> u64 {
     let whole = u64::from(x.max(1).ilog2());
     let fraction = if whole >= 16 { (x >> (whole - 16)) & 0xffff } else { (x << (16 - whole)) & 0xffff };
     whole << 16 | fraction
@@ -83,7 +83,7 @@ fn add_best(best: &mut Vec<Candidate, 8>, candidate: Candidate, excluded: &mut d
 }
 
 /// Whether `free` (log2 of blocks, rounded down; 0 is none or one) leaves room for `bytes`.
-fn said_room(free: u8, bytes: u32) -> bool {
+pub(super) fn said_room(free: u8, bytes: u32) -> bool {
     (1u64 << free.min(40)) * BLOCK as u64 >= u64::from(bytes) && (free > 0 || bytes <= BLOCK as u32 / 2)
 }
 
@@ -138,6 +138,12 @@ impl Groups<'_> {
         self.known.iter().map(|(_, known)| &known.hint)
     }
 
+    /// The groups that we are not in and that were heard of within so many seconds.
+    pub(super) fn known_heard(&self, now: Instant, seconds: u32) -> impl Iterator<Item = &GroupHint> {
+        let fresh = move |known: &&Known| now.ms_since(known.heard) <= 1000 * seconds;
+        self.known.iter().map(|(_, known)| known).filter(fresh).map(|known| &known.hint)
+    }
+
     /// Groups known with this seat size, ours included.
     pub fn count(&self, size: u8) -> usize {
         let ours = self.seats.iter().filter(|(_, seat)| seat.size == size).count();
@@ -175,6 +181,13 @@ impl Groups<'_> {
         };
         index.remove(hash_of(handle.index.into()), handle.index.into(), hash_of);
         self.known.remove(handle);
+    }
+
+    /// The leader of a known group has no room for an item: nothing is put there until we hear of it again.
+    pub(crate) fn is_full(&mut self, env: &Env<'_>, group: &GroupId) {
+        if let Some(known) = self.find(env, group).and_then(|handle| self.known.get_mut(handle)) {
+            known.hint.free = 0;
+        }
     }
 
     /// Takes a hint, unless a newer one is known; true when the group was not known.
@@ -267,8 +280,8 @@ impl Node<'_> {
         Some(GroupHint { age_s, ..known.hint.clone() })
     }
 
-    /// Takes what somebody told of a group. Contacts without an address are kept only if we know their address. True when
-    /// the group was not known.
+    /// Takes what somebody told of a group; true when it was not known. Contacts without an address are kept only if we know
+    /// their address.
     pub(crate) fn learn_hint(&mut self, hint: &GroupHint) -> bool {
         let sane = hint.seat < SIZES as u8 && (1..=8).contains(&hint.wanted) && usize::from(hint.live) <= MEMBERS_MAX;
         if !sane {
@@ -286,21 +299,22 @@ impl Node<'_> {
         hint.contacts.retain(|(id, addr)| *id != me && addr.is_unicast());
         let news = !hint.contacts.is_empty() && self.groups.learn(&mut self.env, &hint);
         if news {
+            self.founding_news(&hint);
             self.pointers_consider();
         }
         news
     }
 
-    /// Whether we are the leader of a group: the member that comes first (§5.6).
+    /// Whether we are the leader of a group: the senior of its live members (§5.3).
     pub(crate) fn leads(&self, group: &GroupId) -> bool {
         let seat = self.groups.seat_of(group).and_then(|handle| self.groups.seats.get(handle));
-        seat.is_some_and(|seat| super::descriptor::leader(&seat.id, seat.epoch, &seat.members) == Some(self.env.me))
+        seat.is_some_and(|seat| super::descriptor::leader(&seat.members) == Some(self.env.me))
     }
 
     /// Live members of a group other than us, and where they are: all of ours, the leader first; or the contacts of a known one.
     pub(crate) fn group_contacts(&self, group: &GroupId) -> Vec<(NodeId, Addr), MEMBERS_MAX> {
         if let Some(seat) = self.groups.seat_of(group).and_then(|handle| self.groups.seats.get(handle)) {
-            let leader = super::descriptor::leader(&seat.id, seat.epoch, &seat.members);
+            let leader = super::descriptor::leader(&seat.members);
             let others = super::descriptor::live(&seat.members).filter(|m| m.id != self.env.me);
             let mut contacts: Vec<_, MEMBERS_MAX> = others.map(|m| (m.id, self.address_of(&m.id, m.addr))).collect();
             if let Some(at) = contacts.iter().position(|(id, _)| Some(*id) == leader) {

@@ -64,7 +64,7 @@ impl Node<'_> {
             return Served::Refuse(Status::Busy);
         }
         if !member {
-            let incarnation = seat.members.iter().find(|m| m.id == from).map_or(1, |m| m.incarnation + 1);
+            let incarnation = descriptor::next_incarnation(&seat.members, &from);
             let entry = MemberEntry { id: from, incarnation, state: MemberState::Live, addr: Default::default() };
             merge_entry(&mut seat.members, &entry);
             self.env.counters.recruits += 1;

@@ -2,8 +2,10 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `adapt` | how many members a group wants |
 //! | `descriptor` | who is in a group; merging what members tell |
-//! | `seats` | our seats, founding, membership changes |
+//! | `founding` | beginning groups |
+//! | `seats` | our seats, membership changes |
 //! | `partners` | beats, doubt, probes, verdicts |
 //! | `recruit` | repairing cold groups |
 //! | `merge` | two cold groups become one; a split group finds together |
@@ -12,7 +14,9 @@
 //! | `known` | groups we are not in; ranking all for a key |
 //! | `spread` | how groups come to be known |
 
+mod adapt;
 mod descriptor;
+mod founding;
 mod known;
 mod merge;
 mod partners;
@@ -134,9 +138,9 @@ pub(crate) struct Groups<'m> {
     plan: [u8; SIZES],
     /// Seats promised to groups that have not admitted us yet.
     promises: Vec<seats::Promise, 4>,
-    /// When a group of each size is to be founded, and for whom.
-    founding: [Option<Instant>; SIZES],
-    founders: Vec<seats::Founder, 24>,
+    /// The founding of a group of each size that puts wait for, and which puts.
+    founding: [Option<founding::Founding>; SIZES],
+    founders: Vec<founding::Founder, 24>,
     /// Whom others asked us to probe: the asker, and who is probed.
     asked: Vec<(PeerId, NodeId, Instant), 4>,
     /// When the beat timer was to fire: tells how late we are ourselves.
@@ -337,11 +341,7 @@ impl Node<'_> {
             Message::Group { descriptor } => self.descriptor(peer, id, addr, descriptor),
             Message::NotMember { group } => self.not_member(id, group),
             Message::Acting { group } => self.acting(id, group),
-            Message::Hint { hint } => {
-                if self.learn_hint(&hint) {
-                    self.groups_pull(peer);
-                }
-            }
+            Message::Hint { hint } => self.hinted(peer, &hint),
             _ => self.env.counters.messages_unexpected += 1,
         }
     }

@@ -19,6 +19,8 @@ const PROBE_STEP_MS: u32 = 40;
 const DOUBT_MS: u32 = 200;
 /// Milliseconds for a partner with which there is no session yet to get one.
 const CONNECT_MS: u32 = 2_500;
+/// The part of an interval for which a partner whose beat is late must have been silent.
+const QUIET: u32 = 4;
 /// Fellow members asked to probe for us.
 const HELPERS: usize = 2;
 
@@ -30,6 +32,8 @@ pub struct Partner {
     addr: Addr,
     /// The last sign of life.
     heard: Instant,
+    /// When its next beat is to come, if it keeps time.
+    due: Instant,
     next_beat: Instant,
     /// Its beat interval, as it said.
     interval_ms: u16,
@@ -77,9 +81,27 @@ fn rounds(loss: Option<u16>, least: u8) -> u8 {
 }
 
 impl Partner {
-    /// Milliseconds of silence that raise a doubt.
-    fn patience_ms(&self, jitter_ms: u32) -> u32 {
-        u32::from(self.interval_ms) + SLACK_MS + jitter_ms
+    /// When silence raises a doubt: a beat is late, and nothing else was heard for a while either. Counted from when the beat
+    /// was to come: who dies soon after it has said something else is missed no later for that.
+    fn silent_at(&self, jitter_ms: u32) -> Instant {
+        let late = SLACK_MS + jitter_ms;
+        self.due.plus_ms(late).max(self.heard.plus_ms(late + u32::from(self.interval_ms) / QUIET))
+    }
+
+    /// A beat has come, which tells when the next one will. One that is sent out of turn, because something has changed,
+    /// tells of a short time: the interval is forgotten slowly.
+    fn beaten(&mut self, now: Instant, next_ms: u16) {
+        self.interval_ms = next_ms.max(self.interval_ms - self.interval_ms / 8);
+        self.due = now.plus_ms(next_ms.into());
+        self.heard = self.heard.max(now);
+    }
+
+    /// The beat that was due is lost, since the partner lives: the next one is waited for.
+    fn lost_one(&mut self, now: Instant) {
+        self.due = self.due.plus_ms(self.interval_ms.into());
+        if self.due <= now {
+            self.due = now.plus_ms(self.interval_ms.into());
+        }
     }
 }
 
@@ -101,12 +123,13 @@ impl Node<'_> {
         }
         let now = self.env.now;
         let interval_ms = self.env.config.beat_ms.min(u32::from(u16::MAX)) as u16;
-        let next_beat = now.plus_ms(self.env.rng.below(u32::from(interval_ms)));
+        let next_beat = self.spread_beat(u32::from(interval_ms));
         let partner = Partner {
             id: *id,
             peer: None,
             addr,
             heard: now.plus_ms(CONNECT_MS.saturating_sub(u32::from(interval_ms))),
+            due: now.plus_ms(CONNECT_MS),
             next_beat,
             interval_ms,
             turn: 0,
@@ -118,6 +141,24 @@ impl Node<'_> {
         } else {
             self.env.counters.peers_refused += 1;
         }
+    }
+
+    /// When a new partner gets its first beat: in the middle of the longest pause between beats to others. So the partners that
+    /// we share a group with miss us one soon after the other, and whoever does so first tells the others.
+    fn spread_beat(&mut self, interval_ms: u32) -> Instant {
+        let now = self.env.now;
+        let phase = |at: Instant| at.ms_since(now) % interval_ms;
+        let phases = || self.groups.partners.iter().map(|(_, p)| phase(p.next_beat));
+        let mut longest = None;
+        for from in phases() {
+            let pause = phases().map(|to| (to + interval_ms - from) % interval_ms).filter(|pause| *pause > 0).min();
+            longest = longest.max(Some((pause.unwrap_or(interval_ms), from)));
+        }
+        let at = match longest {
+            Some((pause, from)) => (from + pause / 2) % interval_ms,
+            None => self.env.rng.below(interval_ms),
+        };
+        now.plus_ms(at)
     }
 
     fn partner_connect(&mut self, id: &NodeId) {
@@ -183,15 +224,14 @@ impl Node<'_> {
             if stalled {
                 let interval = u64::from(partner.interval_ms) * 1000;
                 partner.heard = partner.heard.max(Instant::from_micros(now.as_micros().saturating_sub(interval)));
+                partner.due = partner.due.max(now);
             }
             let up = peer.is_some();
             let (id, peer) = (partner.id, partner.peer);
             if now >= partner.next_beat {
                 partner.next_beat = partner.next_beat.plus_ms(beat_ms).max(now.plus_ms(beat_ms / 2));
-                if let (true, Some(peer)) = (up, peer)
-                    && self.tell(peer, Notice::Beat)
-                {
-                    self.env.counters.beats_out += 1;
+                if let (true, Some(peer)) = (up, peer) {
+                    self.tell(peer, Notice::Beat);
                 }
                 if peer.is_none() {
                     self.partner_connect(&id);
@@ -215,7 +255,7 @@ impl Node<'_> {
         let loss = peer.and_then(|peer| self.peers.get(peer)).filter(|peer| peer.up).map(|peer| peer.loss());
         let least = self.env.config.probes;
         let partner = self.groups.partners.get_mut(handle)?;
-        let silent_at = partner.heard.plus_ms(partner.patience_ms(jitter_ms));
+        let silent_at = partner.silent_at(jitter_ms);
         let Some(doubt) = partner.doubt else {
             if now < silent_at {
                 return Some(silent_at.min(partner.next_beat));
@@ -225,7 +265,10 @@ impl Node<'_> {
         if partner.heard > doubt.since {
             partner.doubt = None;
             self.env.counters.doubts_cleared += 1;
-            return Some(partner.heard.plus_ms(partner.patience_ms(jitter_ms)).min(partner.next_beat).max(now));
+            if partner.due <= now {
+                partner.lost_one(now);
+            }
+            return Some(partner.silent_at(jitter_ms).min(partner.next_beat).max(now));
         }
         if now < doubt.next {
             return Some(doubt.next);
@@ -323,8 +366,7 @@ impl Node<'_> {
         if let Some(handle) = self.partner(&id)
             && let Some(partner) = self.groups.partners.get_mut(handle)
         {
-            partner.interval_ms = interval_ms.clamp(50, 60_000);
-            partner.heard = partner.heard.max(now);
+            partner.beaten(now, interval_ms.min(60_000));
             if partner.peer != Some(peer) {
                 let old = partner.peer.replace(peer);
                 self.hold(peer);
@@ -359,6 +401,7 @@ impl Node<'_> {
     }
 
     pub(super) fn write_beat(&mut self, peer: PeerId, writer: &mut Writer<'_>) -> Wrote {
+        let now = self.env.now;
         let Some(id) = self.peers.get(peer).map(|p| p.id) else { return Wrote::Done };
         let Some(partner) = self.partner(&id) else { return Wrote::Done };
         let turn = self.groups.partners.get(partner).map_or(0, |p| usize::from(p.turn));
@@ -378,13 +421,15 @@ impl Node<'_> {
                 fingerprint: seat.set.fingerprint,
             })
             .collect();
-        let interval_ms = self.env.config.beat_ms.min(u32::from(u16::MAX)) as u16;
+        let next = self.groups.partners.get(partner).map_or(now, |p| p.next_beat);
+        let interval_ms = next.ms_since(now).min(u32::from(u16::MAX)) as u16;
         if !writer.message(&Message::Beat { interval_ms, groups }) {
             return Wrote::NoRoom;
         }
         if let Some(partner) = self.groups.partners.get_mut(partner) {
             partner.turn = ((from + BEAT_GROUPS_MAX) % all.max(1)) as u8;
         }
+        self.env.counters.beats_out += 1;
         Wrote::Done
     }
 

@@ -100,13 +100,16 @@ impl Node<'_> {
         let Some(seat) = self.groups.seats.get_mut(handle).filter(|seat| seat.phase == Phase::Member) else { return };
         // Who leaves gracefully counts as gone, and acts first: it knows, and it goes.
         let (cold, staying) = (seat.cold_since, seat.live() - usize::from(leaving));
-        if staying >= usize::from(seat.wanted) {
+        let enough = staying >= usize::from(seat.wanted);
+        let tiny = enough && staying == usize::from(seat.wanted) && self.lacks_tiny(handle);
+        let Some(seat) = self.groups.seats.get_mut(handle) else { return };
+        if enough && !tiny {
             seat.recruit.offers.clear();
             seat.recruit.tried.clear();
             seat.recruit.failures = 0;
             return;
         }
-        let need = usize::from(seat.wanted) - staying;
+        let need = if tiny { 1 } else { usize::from(seat.wanted) - staying };
         let rank = if leaving { 0 } else { descriptor::rank(&seat.id, seat.epoch, &seat.members, &self.env.me) };
         let turn = cold.unwrap_or(now).plus_ms(self.env.config.rank_step_ms * rank as u32);
         let start = turn.max(seat.recruit.again).max(seat.recruit.others);
@@ -117,7 +120,7 @@ impl Node<'_> {
         seat.recruit.offers.retain(|offer| now.ms_since(offer.since) < OFFER_MS);
         let fresh = seat.recruit.offers.iter().filter(|offer| now.ms_since(offer.since) < HEDGE_MS).count();
         // One more than needed: some will be dead or full.
-        let want = (need + 1).saturating_sub(fresh).min(6 - seat.recruit.offers.len());
+        let want = (need + usize::from(!tiny)).saturating_sub(fresh).min(6 - seat.recruit.offers.len());
         if want > 0 {
             self.offer_to(handle, want);
         }
@@ -130,11 +133,31 @@ impl Node<'_> {
             recruit.failures = recruit.failures.saturating_add(1);
             let (again, in_vain) = (recruit.again, recruit.failures);
             self.env.timers.set_earlier(Timer::Seat(handle.index), again);
-            if in_vain > 1 && !leaving {
+            let few = staying < usize::from(self.env.config.replicas);
+            if in_vain > 1 && !leaving && few {
                 self.merge_step(handle, in_vain > 3);
             }
         } else {
             self.env.timers.set_earlier(Timer::Seat(handle.index), now.plus_ms(HEDGE_MS));
+        }
+    }
+
+    /// Whether we lead a group of the smallest seats in which nobody has nothing else, and know somebody who could be: small
+    /// things are to outlive all large nodes (§5.2).
+    fn lacks_tiny(&self, handle: Handle) -> bool {
+        let Some(seat) = self.groups.seats.get(handle).filter(|seat| seat.size == 0) else { return false };
+        let free = |facts: Facts| facts.flags & Facts::TINY != 0 && facts.free > 0;
+        descriptor::leader(&seat.members) == Some(self.env.me)
+            && self.groups.leaving.is_none()
+            && !live(&seat.members).any(|member| self.is_tiny(&member.id))
+            && self.hosts.facts_heard().any(free)
+    }
+
+    /// Whether a node has nothing but the smallest seats, as far as we know.
+    pub(super) fn is_tiny(&self, id: &NodeId) -> bool {
+        match *id == self.env.me {
+            true => self.only_small_seats(),
+            false => self.hosts.get(&self.env, id).is_some_and(|host| host.facts.flags & Facts::TINY != 0),
         }
     }
 
@@ -180,6 +203,9 @@ impl Node<'_> {
             }
         }
         let Some(descriptor) = self.describe(handle) else { return };
+        if live(&members).count() >= usize::from(descriptor.wanted) && self.groups.leaving.is_none() {
+            candidates.retain(|id| self.is_tiny(id));
+        }
         let mut asked = 0;
         for id in candidates {
             if asked == want {
@@ -210,8 +236,12 @@ impl Node<'_> {
         };
         let now = self.env.now;
         let member = self.groups.seat_of(&descriptor.id).is_some();
-        let willing =
-            self.groups.leaving.is_none() && !member && self.groups.promise(&descriptor.id, descriptor.seat, now);
+        // A group that has all that it wants and offers all the same lacks a node like us (§5.2).
+        let (count, wanted) = (live(&descriptor.members).count() as u8, descriptor.wanted);
+        let surplus = count >= self.env.config.replicas && !(count == wanted && self.only_small_seats());
+        let willing = self.groups.leaving.is_none()
+            && !member
+            && self.groups.promise(&descriptor.id, descriptor.seat, surplus, now);
         if !willing {
             self.env.counters.seats_refused += 1;
             return Served::Refuse(Status::Busy);
@@ -226,12 +256,14 @@ impl Node<'_> {
         let Some(seat) = self.groups.seats.get_mut(handle).filter(|seat| seat.phase == Phase::Member) else { return };
         seat.recruit.offers.retain(|offer| offer.id != from);
         let cold = seat.live() - leaving < usize::from(seat.wanted);
-        if !accepted || !cold || live_entry(&seat.members, &from).is_some() {
+        let wanted = cold || self.lacks_tiny(handle) && self.is_tiny(&from);
+        let Some(seat) = self.groups.seats.get_mut(handle) else { return };
+        if !accepted || !wanted || live_entry(&seat.members, &from).is_some() {
             self.env.timers.set_earlier(Timer::Seat(handle.index), self.env.now);
             return;
         }
         // It is a member from now on: everybody counts on it, and it fetches what the group holds.
-        let incarnation = seat.members.iter().find(|m| m.id == from).map_or(1, |m| m.incarnation + 1);
+        let incarnation = descriptor::next_incarnation(&seat.members, &from);
         let entry = MemberEntry { id: from, incarnation, state: MemberState::Live, addr: Default::default() };
         merge_entry(&mut seat.members, &entry);
         seat.recruit.joined = self.env.now;

@@ -1,23 +1,19 @@
-//! Our seats: how storage is split, founding, joining, and what follows when a membership changes (PROTOCOL §5.1–5.3, §5.5).
+//! Our seats: how storage is split, joining, and what follows when a membership changes (PROTOCOL §5.1–5.3).
 
 use heapless::Vec;
 
 use super::descriptor::{self, Members, live, live_entry, merge_entry};
-use super::{Groups, Notice, Phase, SIZES, Seat, log2, seat_blocks};
+use super::{Groups, Notice, Phase, SIZES, Seat, seat_blocks};
 use crate::addr::Addr;
 use crate::content::{Content, ITEMS_PER_BLOCK, ItemInfo, ItemSet, room_of};
-use crate::exchange::{Body, Served, Status};
 use crate::id::{GroupId, Key, NodeId};
 use crate::node::{Event, Node, PeerId, Refused, SeatId, Timer};
-use crate::retrieve::OpOwner;
 use crate::table::Handle;
 use crate::time::Instant;
-use crate::wire::{Descriptor, Facts, GroupHint, MemberEntry, MemberState, Writer};
+use crate::wire::{Descriptor, Facts, MemberEntry, MemberState};
 
 /// Milliseconds for which a seat is kept for a group that may admit us.
 const PROMISE_MS: u32 = 3_000;
-/// The longest random wait before founding, in milliseconds: time to hear of somebody else's group.
-const FOUNDING_WAIT_MS: u32 = 1_000;
 /// Milliseconds between looks at leases.
 const UPKEEP_MS: u32 = 10_000;
 /// Items looked at per upkeep.
@@ -29,13 +25,6 @@ pub(crate) struct Promise {
     pub group: GroupId,
     pub size: u8,
     pub until: Instant,
-}
-
-/// A put that waits for a founding.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Founder {
-    size: u8,
-    op: OpOwner,
 }
 
 /// Whether a group has as many live members as wanted.
@@ -109,10 +98,13 @@ impl Groups<'_> {
     }
 
     /// Keeps a seat for a group for a moment. False when none is free, or too many are promised.
-    pub(super) fn promise(&mut self, group: &GroupId, size: u8, now: Instant) -> bool {
+    /// `surplus`: for a group that has the members that it needs. A quarter of the seats is kept for those that have not.
+    pub(super) fn promise(&mut self, group: &GroupId, size: u8, surplus: bool, now: Instant) -> bool {
         self.promises.retain(|p| p.until > now && p.group != *group);
         let until = now.plus_ms(PROMISE_MS);
-        self.seats_free(size, now) > 0 && self.promises.push(Promise { group: *group, size, until }).is_ok()
+        let planned = self.plan.get(size as usize).map_or(0, |n| usize::from(*n));
+        let reserved = if surplus { planned.div_ceil(4) } else { 0 };
+        self.seats_free(size, now) > reserved && self.promises.push(Promise { group: *group, size, until }).is_ok()
     }
 }
 
@@ -168,102 +160,6 @@ impl Node<'_> {
     /// Items held here, incomplete ones included.
     pub fn items_held(&self) -> usize {
         self.content.len()
-    }
-
-    /// Founds a group with seats of size `seat` (8 · 8^seat blocks), by ourselves or, if we have no such seat free, by a
-    /// capable host. Several puts may wait for the same founding. Ends in `op_founded`; false when too
-    /// many wait already: try again soon, since there may be a group by then.
-    pub(crate) fn found(&mut self, seat: u8, op: OpOwner) -> bool {
-        let wait = self.env.rng.below(FOUNDING_WAIT_MS);
-        let at = self.env.now.plus_ms(if self.groups.len() == 0 && self.hosts.len() == 0 { 0 } else { wait });
-        let Some(due) = self.groups.founding.get_mut(seat as usize) else {
-            return false;
-        };
-        if self.groups.founders.push(Founder { size: seat, op }).is_err() {
-            return false;
-        }
-        let at = *due.get_or_insert(at);
-        self.env.timers.set_earlier(Timer::Upkeep, at);
-        true
-    }
-
-    /// Tells the puts that wait for a group of this size.
-    fn founding_ended(&mut self, size: u8, group: Option<GroupId>) {
-        // Taken out first: who is told may wait again.
-        let founders = self.groups.founders.clone();
-        self.groups.founders.retain(|founder| founder.size != size);
-        for founder in founders.iter().filter(|founder| founder.size == size) {
-            self.op_founded(founder.op, group, false);
-        }
-    }
-
-    fn founding_due(&mut self, size: u8) {
-        let now = self.env.now;
-        let Some(due) = self.groups.founding.get_mut(size as usize) else { return };
-        if due.take_if(|at| *at <= now).is_none() {
-            return;
-        }
-        // Somebody else may have founded one meanwhile.
-        let other = self.groups.with_room(size);
-        let group = other.or_else(|| self.may_found(size).then(|| self.found_now(size)).flatten());
-        if group.is_some() {
-            return self.founding_ended(size, group);
-        }
-        // We have no seat for it: ask a host that has one.
-        let room = log2(seat_blocks(size).into());
-        let me = self.env.me;
-        let Node { hosts, env, .. } = self;
-        let willing = hosts.recruits(env, &[], false, &mut |id| *id == me);
-        let able = willing.iter().find(|id| hosts.get(env, id).is_some_and(|host| host.facts.free >= room)).copied();
-        let mut asked = false;
-        if let Some(peer) = able.and_then(|id| self.dial(&id, None)) {
-            for founder in self.groups.founders.clone().iter().filter(|founder| founder.size == size) {
-                let owner = crate::exchange::Owner::Op(founder.op);
-                asked |= self.ask(peer, crate::route::internal::FOUND, owner, 5_000, |w| w.value(&size)).is_some();
-            }
-        }
-        if asked {
-            // Their answers tell them.
-            self.groups.founders.retain(|founder| founder.size != size);
-        } else {
-            self.founding_ended(size, None);
-        }
-    }
-
-    fn found_now(&mut self, size: u8) -> Option<GroupId> {
-        if self.groups.leaving.is_some() || self.groups.seats_free(size, self.env.now) == 0 {
-            return None;
-        }
-        let random = self.env.secrets.next(self.env.crypto);
-        let mut id = GroupId::default();
-        id.0.copy_from_slice(&random[..16]);
-        let me = MemberEntry { id: self.env.me, incarnation: 1, state: MemberState::Live, addr: Addr::default() };
-        let mut members = Members::new();
-        merge_entry(&mut members, &me);
-        let writer = u32::from_le_bytes([random[16], random[17], random[18], random[19]]);
-        let wanted = self.env.config.replicas;
-        self.sit(Descriptor { id, seat: size, wanted, free: 0, version: 1, writer, members })?;
-        self.env.counters.groups_founded += 1;
-        Some(id)
-    }
-
-    /// A request to found a group: `size u8`; the answer is the group's hint.
-    pub(crate) fn serve_found(&mut self, _peer: PeerId, body: Body<'_>, reply: &mut Writer<'_>) -> Served {
-        let Some(size) = self.decode::<u8>(body).filter(|size| *size < SIZES as u8) else {
-            return Served::Refuse(Status::Bad);
-        };
-        let group =
-            self.groups.with_room(size).or_else(|| self.may_found(size).then(|| self.found_now(size)).flatten());
-        let hint = group.and_then(|group| self.hint(&group));
-        if hint.is_some_and(|hint| reply.value(&hint)) { Served::Reply } else { Served::Refuse(Status::Busy) }
-    }
-
-    /// The answer to a request to found a group: learnt, then told to the put that waits.
-    pub(crate) fn founded_elsewhere(&mut self, op: OpOwner, hint: Option<GroupHint>) {
-        if let Some(hint) = &hint {
-            self.learn_hint(hint);
-        }
-        self.op_founded(op, hint.map(|hint| hint.id), true);
     }
 
     /// Takes a seat in a group. The descriptor must list us as live.
@@ -323,7 +219,7 @@ impl Node<'_> {
     }
 
     /// Up to 4 random peers with a session.
-    fn random_peers(&mut self) -> Vec<PeerId, 4> {
+    pub(super) fn random_peers(&mut self) -> Vec<PeerId, 4> {
         let mut chosen = Vec::new();
         // Reservoir sampling (Vitter 1985, algorithm R).
         for (seen, (peer, _)) in self.peers.iter().filter(|(_, peer)| peer.up).enumerate() {
@@ -428,6 +324,7 @@ impl Node<'_> {
         if self.groups.seats.get(handle).is_some_and(|seat| seat.phase == Phase::Emptying) {
             return self.empty(handle);
         }
+        self.adapt_step(handle, false);
         self.recruit_step(handle);
         self.trim_step(handle);
         self.sync_step(handle);
@@ -463,6 +360,12 @@ impl Node<'_> {
         Ok(())
     }
 
+    /// Whether we lead a group without having seen yet what it holds: then we cannot say what fits.
+    pub(crate) fn leads_blindly(&self, seat: Handle) -> bool {
+        let member = self.groups.seats.get(seat).filter(|seat| seat.phase == Phase::Member);
+        member.is_some_and(|seat| seat.sync.learning() && self.leads(&seat.id))
+    }
+
     /// A block of an item is stored now. Complete items count in the seat's fingerprint.
     pub(crate) fn item_stored(&mut self, key: &Key, index: u8) {
         while let Some(handle) = self.content.stored(&self.env, key, index) {
@@ -491,6 +394,12 @@ impl Node<'_> {
         for size in 0..SIZES as u8 {
             self.founding_due(size);
         }
+        for index in 0..self.groups.seats.used() {
+            if let Some(handle) = self.groups.seats.handle_at(index) {
+                self.adapt_step(handle, true);
+                self.recruit_step(handle);
+            }
+        }
         let (expired, next) = self.content.expired(self.env.seconds(), self.groups.expiry_at, UPKEEP_ITEMS);
         self.groups.expiry_at = next;
         if let Some((key, seat)) = expired {
@@ -499,23 +408,13 @@ impl Node<'_> {
         self.groups.promises.retain(|p| p.until > now);
         // An expired item may be followed by many more: then look again soon.
         let at = now.plus_ms(if expired.is_some() { UPKEEP_MS / 500 } else { UPKEEP_MS });
-        let founding = self.groups.founding.iter().flatten().min().copied();
+        let founding = self.groups.founding_next();
         self.env.timers.set(Timer::Upkeep, founding.map_or(at, |f| f.min(at)));
     }
 }
 
 fn same(a: &MemberEntry, b: &MemberEntry) -> bool {
     (a.id, a.incarnation, a.state) == (b.id, b.incarnation, b.state)
-}
-
-impl Groups<'_> {
-    /// A group of ours with this seat size that has room for the largest item that goes there: a block, or an extent.
-    fn with_room(&self, size: u8) -> Option<GroupId> {
-        let most = crate::wire::BLOCK as u64 * if size <= 1 { 1 } else { 128 };
-        let fits = |seat: &Seat| seat.phase == Phase::Member && seat.size == size && seat.put_bytes() >= most;
-        let ours = self.seats.iter().find(|(_, seat)| fits(seat));
-        ours.map(|(_, seat)| seat.id)
-    }
 }
 
 impl Seat {

@@ -90,6 +90,16 @@ pub(crate) struct Sync {
 }
 
 impl Sync {
+    /// We founded the group: there is nobody to walk through first.
+    pub fn nothing_to_learn(&mut self) {
+        self.done_once = true;
+    }
+
+    /// Whether we are new, and not through with anybody yet.
+    pub fn learning(&self) -> bool {
+        !self.done_once
+    }
+
     /// Whether a walk is under way.
     pub fn busy(&self) -> bool {
         self.from.is_some()

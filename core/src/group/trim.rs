@@ -1,6 +1,7 @@
 //! Leaving: a hot group sheds its surplus late, and a node that stops hands its seats over (PROTOCOL §5.9, §5.10).
 
 use super::{Notice, Phase, descriptor};
+use crate::id::NodeId;
 use crate::node::{Event, Node, SeatId, Timer};
 use crate::table::Handle;
 use crate::time::Instant;
@@ -37,7 +38,6 @@ impl Node<'_> {
 
     pub(super) fn trim_step(&mut self, handle: Handle) {
         let now = self.env.now;
-        let me = self.env.me;
         let leaving = self.groups.leaving;
         let beat_ms = self.env.config.beat_ms;
         let Some(seat) = self.groups.seats.get(handle).filter(|seat| seat.phase == Phase::Member) else { return };
@@ -60,10 +60,21 @@ impl Node<'_> {
             self.env.timers.set_earlier(Timer::Seat(handle.index), settled);
             return;
         }
-        let last = seat.standing(&me) + 1 == seat.live();
-        if last && proved >= wanted && !seat.sync.busy() {
+        if proved >= wanted && !seat.sync.busy() && self.is_last(handle) {
             self.quit(handle);
         }
+    }
+
+    /// Whether we stand last of a group's live members. In a group of the smallest seats the first of those that have nothing
+    /// else does not count: one is kept, so that small things outlive all large nodes (§5.2).
+    fn is_last(&self, handle: Handle) -> bool {
+        let me = self.env.me;
+        let Some(seat) = self.groups.seats.get(handle) else { return false };
+        let rank = |id: &NodeId| seat.standing(id);
+        let tiny = descriptor::live(&seat.members).map(|m| m.id).filter(|id| seat.size == 0 && self.is_tiny(id));
+        let kept = tiny.min_by_key(rank);
+        let others = descriptor::live(&seat.members).map(|m| m.id).filter(|id| Some(*id) != kept);
+        others.max_by_key(rank) == Some(me)
     }
 
     /// Leaves a group: says so, and forgets its items.

@@ -86,6 +86,13 @@ pub struct Host {
 const _: () = assert!(size_of::<Slot<Host>>() <= 104, "16 hosts of a microcontroller take less than 1.7 KB");
 
 impl Host {
+    /// Seconds that it has lived, at the least: by what it said, and by how long we have known it.
+    pub(crate) fn lived_s(&self, now_s: u32) -> u32 {
+        let said_s = 60 << self.facts.uptime.saturating_sub(1).min(25);
+        let known_s = if self.standing == Standing::Met { now_s.saturating_sub(self.since_s) } else { 0 };
+        if self.facts.uptime == 0 { known_s } else { known_s.max(said_s) }
+    }
+
     fn new(record: &HostRecord, link: LinkId, standing: Standing, now_s: u32) -> Self {
         Host {
             id: record.id,

@@ -24,16 +24,18 @@ const FOUND_AGAIN_MS: u32 = 200;
 const SEAT_MAX: u8 = 5;
 /// Milliseconds between two questions for the members of a group that is not ours.
 const REFRESH_MS: u32 = 400;
+/// Hosts known below which nobody can tell yet whether there will be nodes with nothing but the smallest seats.
+const FEW_HOSTS: usize = 8;
 /// Groups over which a large object is spread, about.
 const SPREAD: u64 = 16;
 
 impl Put {
     /// The seat size to found with at the `n`th try: the one that suits best first, then its neighbours.
-    fn seat_size(&self, n: u8, groups: usize, tiny_wanted: bool) -> Option<u8> {
+    fn seat_size(&self, n: u8, groups: usize, smallest: bool) -> Option<u8> {
         let (best, least) = match self.class() {
-            // Small items begin in the smallest seats, which every node has; the more groups there are, the larger the next.
+            // The more groups there are, the larger the next.
             Class::Small => (
-                if groups == 0 || tiny_wanted {
+                if smallest {
                     0
                 } else if groups < 8 {
                     1
@@ -124,9 +126,10 @@ impl Node<'_> {
         let groups = self.groups.len();
         // As long as there are nodes with nothing but the smallest seats, small items go where those can keep them.
         let tiny = self.hosts.facts_heard().filter(|facts| facts.flags & Facts::TINY != 0).count();
-        let tiny_wanted = self.groups.count(0) < tiny;
+        // So does the first group of a network that is small yet: every node has the smallest seats.
+        let smallest = self.groups.count(0) < tiny || groups == 0 && self.hosts.len() < FEW_HOSTS;
         let Some(put) = self.retrieve.put(op) else { return };
-        let Some(seat) = put.seat_size(put.foundings, groups, tiny_wanted) else {
+        let Some(seat) = put.seat_size(put.foundings, groups, smallest) else {
             self.op_end(op, Progress::Failed(Reason::Full));
             return;
         };
@@ -176,7 +179,9 @@ impl Node<'_> {
         let Some(put) = self.retrieve.put(op) else { return };
         let group = put.group;
         put.tries += 1;
-        if put.tries >= TRIES_MAX {
+        let tries = put.tries;
+        self.groups.is_full(&self.env, &group);
+        if tries >= TRIES_MAX {
             self.op_end(op, Progress::Failed(Reason::Full));
         } else {
             self.put_place_begin(op, Some(group));

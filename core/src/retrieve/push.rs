@@ -153,7 +153,9 @@ impl Node<'_> {
             self.put_elsewhere(op);
             return true;
         }
-        if full >= self.put_wanted(op) || (full == alive && full > 0 && !self.put_recruiting(op)) {
+        // Recruits beyond the copies that we want ourselves are not waited for.
+        let enough = full >= self.env.config.replicas;
+        if full >= self.put_wanted(op) || (full == alive && full > 0 && (enough || !self.put_recruiting(op))) {
             self.put_stored(op, full);
             return true;
         }
@@ -270,6 +272,10 @@ impl Node<'_> {
             None => {
                 let Item { key, kind, blocks, bytes } = item;
                 let info = ItemInfo { key, kind, blocks, bytes, lease_s };
+                if seat.is_some_and(|seat| self.leads_blindly(seat)) {
+                    self.contact_pace(op, contact, Pace::Busy);
+                    return false;
+                }
                 let begun = match seat {
                     Some(seat) => self.item_begin(seat, &info).is_ok(),
                     None => false,

@@ -137,6 +137,7 @@ impl Node<'_> {
             Some(true) => return Err(Served::Reply),
             // The item's own bytes come first.
             None if trailer.index > 0 => return Err(Served::Refuse(Status::NotFound)),
+            None if self.leads_blindly(seat) => return Err(Served::Refuse(Status::Busy)),
             Some(false) | None => {}
         }
         let verdict = match body {
