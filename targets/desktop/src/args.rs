@@ -11,6 +11,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::failure::Failure;
 use crate::sim::Sim;
+use crate::swarm::kinds;
 use crate::units::parse_size;
 
 /// Storage given when nothing is said: 1 GiB.
@@ -153,6 +154,13 @@ const OPTIONS: &[(&str, Option<Topic>)] = &[
     ("set", Some(Topic::Sim)),
     ("report", Some(Topic::Sim)),
     ("threads", Some(Topic::Sim)),
+    ("swarm", Some(Topic::Sim)),
+    ("seconds", Some(Topic::Sim)),
+    ("without", Some(Topic::Sim)),
+    ("nodes", Some(Topic::Sim)),
+    ("for-ms", Some(Topic::Sim)),
+    ("shrink", Some(Topic::Sim)),
+    ("log", Some(Topic::Sim)),
 ];
 
 /// The name that was probably meant.
@@ -231,6 +239,19 @@ impl Said {
             "threads" => self.sim.threads = Some(number(name, &text(name, value()?)?, 1)?),
             "set" => self.sim.sets.push(text(name, value()?)?),
             "report" => self.sim.report = Some(value()?.into()),
+            "swarm" => drop(self.sim.swarm.get_or_insert_default()),
+            "seconds" => {
+                self.sim.swarm.get_or_insert_default().seconds = Some(number(name, &text(name, value()?)?, 1)?)
+            }
+            "without" => self.sim.swarm.get_or_insert_default().less.without = kinds(&text(name, value()?)?)?,
+            "nodes" => {
+                self.sim.swarm.get_or_insert_default().less.nodes = Some(number(name, &text(name, value()?)?, 2)?)
+            }
+            "for-ms" => {
+                self.sim.swarm.get_or_insert_default().less.for_ms = Some(number(name, &text(name, value()?)?, 1)?)
+            }
+            "shrink" => self.sim.swarm.get_or_insert_default().shrink = true,
+            "log" => self.sim.swarm.get_or_insert_default().log = Some(value()?.into()),
             _ => {}
         }
         Ok(())
@@ -266,6 +287,7 @@ impl Said {
         let operands = std::mem::take(&mut self.operands);
         let (fewest, most, wants) = match topic {
             Topic::Put => (1, usize::MAX, "a file to store, or - for standard input: butter put FILE"),
+            Topic::Sim if self.has("swarm") => (0, 0, "no scenario with --swarm"),
             Topic::Sim => (1, 1, "a scenario's file: butter sim SCENARIO.toml"),
             Topic::Get => (1, 1, "the id of one object: butter get ID"),
             Topic::Help => (0, 1, "at most one command to explain"),
@@ -295,6 +317,11 @@ impl Said {
                     id: key(&id.to_string_lossy())?,
                     output: self.output.take().filter(|path| path.as_os_str() != "-"),
                 }
+            }
+            Topic::Sim if self.sim.swarm.is_some() && !self.has("swarm") => {
+                return Err(Failure::usage(
+                    "--seconds, --without, --nodes, --for-ms, --shrink and --log go with --swarm",
+                ));
             }
             Topic::Sim => {
                 let scenario = operands.into_iter().next().unwrap_or_default().into();

@@ -211,6 +211,14 @@ Options:
   --json           everything, in the form that adapters/sim/SCENARIOS.md explains
   -v               counting rules of all figures;  -q: no progress
 
+Instead of a scenario, what seeds draw: worlds in trouble, then healed, that must keep every rule:
+  butter sim --swarm [--seed N] [--runs K] [--seconds S] [--threads N] [--json]
+  --seconds S      no run begins after that                         [default: 60, without --runs]
+  --seed N         the first seed                                   [default: a new one]
+  --without KINDS  what is not to happen, such as kill,pause;  --nodes N, --for-ms MS: less of it
+  --shrink         look for a smaller case that fails
+  --log FILE       append a line that says what was run
+
 Exit codes: 1 a rule of the protocol was broken, 2 the scenario makes no sense (the message
 says where: file:line).
 

@@ -10,6 +10,7 @@
 //! | [`put`], [`get`] | the commands that carry bytes |
 //! | [`objects`], [`spool`] | the node's side of them |
 //! | [`sim`] | `butter sim`: simulated networks |
+//! | [`swarm`] | `butter sim --swarm`: simulated networks that seeds draw |
 //! | [`report`], [`view`], [`table`], [`output`] | results: as data, from the core, for people, on standard output |
 //! | [`secret`], [`units`], [`paths`] | what people write and read |
 //! | [`logger`], [`progress`], [`signals`], [`failure`] | messages, Ctrl-C, and how it all ends |
@@ -36,6 +37,7 @@ mod signals;
 mod sim;
 #[cfg(unix)]
 mod spool;
+mod swarm;
 #[cfg(unix)]
 mod table;
 mod units;
@@ -85,6 +87,7 @@ fn show(dir: &std::path::Path, ask: control::Ask, json: bool) -> Result<(), Fail
 fn perform(args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Help(topic) => return output::text(help::text(*topic)),
+        Command::Sim(sim) if sim.swarm.is_some() => return swarm::run(sim, args.json, args.verbosity),
         Command::Sim(sim) => return sim::sim(sim, args.json, args.verbosity),
         Command::Version => return output::text(concat!("butter ", env!("CARGO_PKG_VERSION"), "\n")),
         _ => {}

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::swarm::Swarm;
 use crate::units::{count, duration, size};
 use crate::{output, signals};
 
@@ -34,6 +35,8 @@ pub struct Sim {
     pub report: Option<PathBuf>,
     /// Runs at the same time; `None`: as many as there are cores.
     pub threads: Option<usize>,
+    /// No scenario, but what seeds draw.
+    pub swarm: Option<Swarm>,
 }
 
 /// All that is known in the end, as `--json` prints it.

@@ -5,6 +5,7 @@ mod panics;
 mod run;
 mod setup;
 mod size;
+mod swarm;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ usage: cargo xtask <command>
   size --panics       functions of the core that could panic, in the image built last
   lab [FILTER]        the tests on networks of namespaces, with what they print; needs root
   fuzz [--seconds N]  throw random, cut and altered datagrams at a node (default: 60 s)
+  mutants             build the core with a deliberate bug, one after the other, and demand that the swarm finds each
   setup [--no-debian] install what the checks need: Debian packages (as root; see .ci/packages), rustup targets
 
 Set CARGO_BUILD_JOBS to bound how many processes a build uses.";
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
             ci::list();
             Ok(())
         }
+        ["mutants"] => swarm::mutants(),
         ["ci", steps @ ..] => ci::ci(steps),
         ["size"] => size::check(false),
         ["size", "--bless"] => size::check(true),
