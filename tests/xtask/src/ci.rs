@@ -5,7 +5,6 @@ use std::time::Instant;
 use crate::run::{Done, root, run, run_in};
 use crate::setup::TARGETS;
 use crate::size;
-use crate::swarm;
 
 /// Datagrams thrown in CI, and the seconds within which that must be done.
 const FUZZ: (u64, u32) = (10_000_000, 900);
@@ -33,8 +32,6 @@ const STEPS: &[Step] = &[
     Step { name: "firmware", what: "packages outside the workspace are formatted, lint-free and link", run: firmware },
     Step { name: "size", what: "flash and RAM of the core are within tests/size.toml", run: size_table },
     Step { name: "lab", what: "the tests on networks of namespaces, as root", run: lab_all },
-    Step { name: "mutants", what: "the swarm finds each of the deliberate bugs within a minute", run: swarm::mutants },
-    Step { name: "swarm", what: "two minutes of drawn worlds in trouble, with fixed and fresh seeds", run: swarm::ci },
     Step { name: "fuzz", what: "random, cut and altered datagrams do no harm", run: fuzz_ci },
 ];
 

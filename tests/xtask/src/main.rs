@@ -21,6 +21,7 @@ usage: cargo xtask <command>
   size --panics       functions of the core that could panic, in the image built last
   lab [FILTER]        the tests on networks of namespaces, with what they print; needs root
   fuzz [--seconds N]  throw random, cut and altered datagrams at a node (default: 60 s)
+  swarm               two minutes of drawn worlds in trouble, with fixed and fresh seeds
   mutants             build the core with a deliberate bug, one after the other, and demand that the swarm finds each
   setup [--no-debian] install what the checks need: Debian packages (as root; see .ci/packages), rustup targets
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             ci::list();
             Ok(())
         }
+        ["swarm"] => swarm::two_minutes(),
         ["mutants"] => swarm::mutants(),
         ["ci", steps @ ..] => ci::ci(steps),
         ["size"] => size::check(false),

@@ -9,19 +9,19 @@ use crate::run::{Done, root, run};
 const MUTANTS: &[&str] = &["mutant-trim-early", "mutant-sync-gap", "mutant-old-incarnation"];
 /// Seconds within which each must be found.
 const FOUND_S: u64 = 60;
-/// Seconds of the swarm in CI: with seeds that are always the same, and with seeds that nobody has tried.
-const CI_S: (u64, u64) = (60, 60);
+/// Seconds of the swarm: with seeds that are always the same, and with seeds that nobody has tried.
+const SLICE_S: (u64, u64) = (60, 60);
 
 /// Release builds with all checks of a debug build, so that what the core asserts is checked, too.
 const BUILD: &str = "--locked --profile fuzz -p butter-sim --example swarm";
 
 /// Two minutes of swarm. The fresh seed is printed, as is the command that repeats a failure.
-pub fn ci() -> Done {
-    run(&format!("cargo run {BUILD} -- --seed 1 --seconds {}", CI_S.0))?;
+pub fn two_minutes() -> Done {
+    run(&format!("cargo run {BUILD} -- --seed 1 --seconds {}", SLICE_S.0))?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
     // Far from all seeds that are used by hand.
     let fresh = 1_000_000_000 + since.as_secs();
-    run(&format!("cargo run {BUILD} -- --seed {fresh} --seconds {}", CI_S.1))
+    run(&format!("cargo run {BUILD} -- --seed {fresh} --seconds {}", SLICE_S.1))
 }
 
 /// Builds each deliberate bug, and demands that the swarm finds it in time.
