@@ -59,20 +59,26 @@ impl Play<'_, '_> {
         if let Some(n) = put.nodes {
             self.draw(&mut nodes, n as usize);
         }
-        let (mut tried, mut copies, mut took_ms) = (0u64, Vec::new(), Vec::new());
-        let mut done = 0;
-        while done < put.per_node {
-            let room = |who: &Who| self.world.spec(*who).machine.limits.operations as u32;
-            let batch = nodes.iter().map(room).min().unwrap_or(1).clamp(1, put.per_node - done);
+        let (mut copies, mut took_ms) = (Vec::new(), Vec::new());
+        let tried = nodes.len() as u64 * u64::from(put.per_node);
+        let mut left: Vec<(Who, u32)> = nodes.into_iter().map(|who| (who, put.per_node)).collect();
+        while !left.is_empty() {
             let mut jobs = Vec::new();
-            for _ in 0..batch {
-                for who in &nodes {
+            for (who, left) in &mut left {
+                let room = self.world.spec(*who).machine.limits.operations as u32;
+                for _ in 0..room.min(*left) {
+                    // A node that refuses is asked again when its other puts have ended, as a program would.
                     let bytes = self.object(self.puts, put.size.bytes());
+                    let Ok(job) = self.world.begin_put(*who, bytes) else { break };
                     self.puts += 1;
-                    tried += 1;
-                    jobs.extend(self.world.begin_put(*who, bytes).ok());
+                    *left -= 1;
+                    jobs.push(job);
                 }
             }
+            if jobs.is_empty() {
+                break;
+            }
+            left.retain(|(_, left)| *left > 0);
             self.finish(&jobs)?;
             for job in jobs {
                 let Some(Outcome::Put(status)) = self.world.outcome(job) else { continue };
@@ -82,11 +88,10 @@ impl Play<'_, '_> {
                 self.keys.push(key);
                 self.sampler.keep(key);
             }
-            done += batch;
         }
         let name = |figure: &str| format!("{phase}_{figure}");
         let share = (tried > 0).then(|| 100.0 * copies.len() as f64 / tried as f64);
-        self.record.figure(&name("acknowledged"), "%", share, "puts that were acknowledged, of those begun");
+        self.record.figure(&name("acknowledged"), "%", share, "puts that were acknowledged, of those wanted");
         self.record.figure(&name("objects"), "", copies.len() as f64, "objects whose put was acknowledged");
         let rule = "nodes that held the object when its put was acknowledged, the fewest over its items";
         self.record.figure(&name("replicas"), "", mean(&copies), rule);

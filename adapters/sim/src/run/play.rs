@@ -179,10 +179,6 @@ impl<'c> Play<'_, 'c> {
                 let other = Who(self.rng.below(self.greeted));
                 let _ = self.world.meet(who, other);
             }
-            let slow = self.kind(who).map_or(1, |nodes| nodes.slow_disk);
-            if slow > 1 {
-                self.world.disk_faults(who, DiskFaults { slow, ..DiskFaults::default() });
-            }
             self.greeted += 1;
         }
     }

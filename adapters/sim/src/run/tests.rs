@@ -17,7 +17,7 @@ sites = 2
 name = "late"
 machine = "tiny"
 count = 1
-slow_disk = 3
+disk_op = "3 ms"
 [[phase]]
 name = "form"
 for = "5 s"

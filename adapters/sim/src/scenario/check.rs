@@ -109,9 +109,6 @@ fn nodes(s: &Scenario) -> Result<(), Wrong> {
         if nodes.prefixes > 0 && !public {
             return wrong(at("prefixes"), "only public addresses have prefixes: add public = true");
         }
-        if nodes.slow_disk == 0 {
-            return wrong(at("slow_disk"), "1 is a disk of normal speed, 10 one that takes ten times as long");
-        }
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ impl Nodes {
         machine.with(|machine| {
             self.config.change(&mut machine.config);
             self.limits.change(&mut machine.limits);
+            machine.disk.op_us = self.disk_op.us().try_into().unwrap_or(u32::MAX);
         })
     }
 }

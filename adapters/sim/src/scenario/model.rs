@@ -169,9 +169,9 @@ pub struct Nodes {
     /// By how many millionths their clocks run too fast. Default 0.
     #[serde(default)]
     pub drift_ppm: i32,
-    /// How many times as long as normal each operation of their disks takes. Default 1.
-    #[serde(default = "one")]
-    pub slow_disk: u32,
+    /// How long each operation of their disks takes. Default 0 s: it ends before anything else happens.
+    #[serde(default)]
+    pub disk_op: Time,
 }
 
 impl Nodes {

@@ -36,6 +36,10 @@ settings! {
     beat: Time => |v, c| c.beat_ms = v.ms_u32();
     /// Copies wanted of every item.
     replicas: u8 => |v, c| c.replicas = v;
+    /// The most copies, while members have not lived long or die often.
+    replicas_max: u8 => |v, c| c.replicas_max = v;
+    /// What groups that want more are to stand.
+    durability: u8 => |v, c| c.durability = v;
     /// Storage given to the network.
     storage: Size => |v, c| c.storage_blocks = v.blocks().try_into().unwrap_or(u32::MAX);
     /// Flags told of the node: bits of the core's `Facts`.

@@ -184,3 +184,31 @@ fn help_and_version_are_results() {
     }
     assert_eq!(butter(&["--version"]).text(), concat!("butter ", env!("CARGO_PKG_VERSION"), "\n"));
 }
+
+/// `butter sim` refuses what cannot be run before it runs anything, and says where the mistake is.
+#[test]
+fn scenarios_that_cannot_be_are_refused_with_their_line() {
+    let dir = std::env::temp_dir().join(format!("butter-sim-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("s.toml");
+    let good = "title = \"t\"\n[[nodes]]\ncount = 4\n[[phase]]\nname = \"p\"\nuntil = \"connected\"\n";
+    let run = |text: &str, args: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let output = program().arg("sim").arg(&file).args(args).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), output.stdout)
+    };
+    for (text, args, what) in [
+        (good.replace("count = 4", "cuont = 4"), &[][..], "s.toml:3: unknown field `cuont`"),
+        (good.replace("count = 4", "count = 2"), &[], "s.toml:3: 3 copies are wanted and there are 2 nodes"),
+        (good.to_owned(), &["--set", "nodes.0.config.beat=2"], "--set nodes.0.config.beat=2: 2 has no unit"),
+        (good.to_owned(), &["--runs", "0"], "--runs is a whole number from 1 on"),
+    ] {
+        let (code, said, stdout) = run(&text, args);
+        assert_eq!((code, stdout.is_empty()), (Some(2), true), "{said}");
+        assert!(said.contains(what), "{said}");
+    }
+    let (code, said, stdout) = run(good, &["--json", "--runs", "2"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&stdout).unwrap()["cases"][0]["records"][1]["seed"], 2);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
