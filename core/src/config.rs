@@ -56,7 +56,7 @@ pub struct Config {
     pub lookup_parallel: u8,
     /// The most contacts asked by one lookup. Default 64.
     pub lookup_budget: u16,
-    /// Better-ranked groups that are told where an item is, 0 to 5, where there are more groups than the table of known ones
+    /// Groups ranking high that are told where an item is, 0 to 5, where there are more groups than the table of known ones
     /// holds; else a third as many. More make lookups shorter. Default 5.
     pub pointers: u8,
     /// Milliseconds after which they are told again; they forget after three times that. Default 600,000.

@@ -1,7 +1,7 @@
 //! How many contacts a lookup asks: get by id in a network that is at rest.
 //!
 //! Some nodes start at once on one LAN and each puts one block, all at the same time. The network settles; then a fresh node
-//! and nodes drawn at random get items drawn at random, one after the other, and none that they hold themselves.
+//! and nodes drawn at random get items drawn at random, one after the other, and none that they hold themselves. Contacts of gets that found nothing count, too. Then absent keys are asked for.
 //!
 //! ```sh
 //! cargo run --release -p butter-sim --example lookup -- --seed 1 --nodes 1000
@@ -19,13 +19,14 @@ use butter_sim::report::mean;
 use butter_sim::{FakeCrypto, Machine, Outcome, Spec, Who, World, WorldConfig};
 
 const USAGE: &str = "\
-lookup [--seed N] [--nodes N] [--gets N] [--known N] [--pointers N] [--settle S] [--real-crypto] [--json]
+lookup [--seed N] [--nodes N] [--gets N] [--known N] [--pointers N] [--settle S] [--stale P] [--real-crypto] [--json]
 
   --seed N        seed of the run                                default 1
   --nodes N       nodes, each with one item                      default 250
   --gets N        gets by the fresh node, and as many by others  default 500
   --known N       known groups, at most                          default 256
-  --pointers N    better-ranked groups told of each item         default 2
+  --pointers N    better-ranked groups told of each item         default 5
+  --stale P       percent of the nodes that die 10 s before gets  default 0
   --settle S      seconds between the last put and the gets      default 60
   --real-crypto   RustCrypto instead of the fake that checks use
   --json          one object instead of text";
@@ -38,6 +39,7 @@ struct Settings {
     known: usize,
     pointers: u8,
     settle: u64,
+    stale: u32,
     real_crypto: bool,
     json: bool,
 }
@@ -53,8 +55,9 @@ fn settings() -> Settings {
         nodes: 250,
         gets: 500,
         known: 256,
-        pointers: 2,
+        pointers: 5,
         settle: 60,
+        stale: 0,
         real_crypto: false,
         json: false,
     };
@@ -70,6 +73,7 @@ fn settings() -> Settings {
             "--gets" => s.gets = number(&arg, args.next()),
             "--known" => s.known = number(&arg, args.next()),
             "--pointers" => s.pointers = number(&arg, args.next()),
+            "--stale" => s.stale = number(&arg, args.next()),
             "--settle" => s.settle = number(&arg, args.next()),
             "--real-crypto" => s.real_crypto = true,
             "--json" => s.json = true,
@@ -100,6 +104,7 @@ fn machine(s: &Settings) -> Machine {
 #[derive(Default)]
 struct Gets {
     tried: u32,
+    found: u32,
     contacts: Vec<f64>,
     ms: Vec<f64>,
 }
@@ -109,15 +114,22 @@ impl Gets {
         self.tried += 1;
         let Ok(job) = world.begin_get(at, key) else { return };
         world.finish(&[job]);
-        if let Some(Outcome::Got(_, GetStatus { contacts, .. })) = world.outcome(job) {
-            self.contacts.push(f64::from(*contacts));
-            self.ms.push(world.took_us(job) as f64 / 1000.0);
-        }
+        let ended = match world.outcome(job) {
+            Some(Outcome::Got(_, status)) => {
+                self.found += 1;
+                status
+            }
+            Some(Outcome::NotGot(status)) => status,
+            _ => return,
+        };
+        let GetStatus { contacts, .. } = *ended;
+        self.contacts.push(f64::from(contacts));
+        self.ms.push(world.took_us(job) as f64 / 1000.0);
     }
 
     fn figures(&self) -> [(&'static str, f64); 5] {
         [
-            ("success_percent", 100.0 * self.contacts.len() as f64 / f64::from(self.tried.max(1))),
+            ("success_percent", 100.0 * f64::from(self.found) / f64::from(self.tried.max(1))),
             ("contacts_mean", mean(&self.contacts)),
             ("contacts_p99", p99(&self.contacts)),
             ("ms_mean", mean(&self.ms)),
@@ -165,6 +177,16 @@ fn main() {
     };
     let fresh = world.add(&spec);
     world.run_for(5_000);
+    // Each node dies with the same chance, and is not told to be dead to those outside its groups.
+    for who in nodes.iter().filter(|_| below(100) < s.stale as usize) {
+        world.kill(*who);
+    }
+    if s.stale > 0 {
+        world.run_for(10_000);
+    }
+    let nodes: Vec<_> = nodes.into_iter().filter(|who| world.node(*who).is_some()).collect();
+    let keys: Vec<_> = keys.into_iter().filter(|key| world.holders(*key).next().is_some()).collect();
+    let mut absent = Gets::default();
     let (mut by_fresh, mut by_any) = (Gets::default(), Gets::default());
     for _ in 0..s.gets {
         let key = keys[below(keys.len())];
@@ -177,6 +199,12 @@ fn main() {
         }
     }
 
+    for i in 0..s.gets / 4 {
+        let mut key = Key([i as u8; 32]);
+        key.0[..8].copy_from_slice(&u64::from(i).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        absent.get(&mut world, nodes[below(nodes.len())], key);
+    }
+
     let known: Vec<_> =
         nodes.iter().filter_map(|who| world.node(*who)).map(|node| node.groups_known() as f64).collect();
     let mut figures = vec![
@@ -187,7 +215,7 @@ fn main() {
         ("pointer_batches_per_node_second_at_rest".to_string(), batches),
         ("pointer_batches_per_item".to_string(), before[1] as f64 / keys.len() as f64),
     ];
-    for (who, gets) in [("fresh", by_fresh), ("any", by_any)] {
+    for (who, gets) in [("fresh", by_fresh), ("any", by_any), ("absent", absent)] {
         figures.extend(gets.figures().map(|(name, figure)| (format!("{who}_{name}"), figure)));
     }
     let (trace, wall) = (world.trace(), started.elapsed().as_secs_f64());

@@ -300,7 +300,7 @@ impl Node<'_> {
         let news = !hint.contacts.is_empty() && self.groups.learn(&mut self.env, &hint);
         if news {
             self.founding_news(&hint);
-            self.pointers_consider();
+            self.pointers_heard();
         }
         news
     }

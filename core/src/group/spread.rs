@@ -1,5 +1,7 @@
 //! How groups come to be known: hints told in exchanges, and pulled from whoever knows others than we do (PROTOCOL §5.4).
 
+use core::num::NonZeroU32;
+
 use heapless::Vec;
 
 use super::{Groups, Phase};
@@ -77,8 +79,9 @@ impl Groups<'_> {
         ours.chain(known)
     }
 
-    fn ranges(&self) -> u32 {
-        (self.len() / RANGE) as u32 + 1
+    /// Into how many ranges of ids our groups are split.
+    fn ranges(&self) -> NonZeroU32 {
+        NonZeroU32::MIN.saturating_add((self.len() / RANGE) as u32)
     }
 
     fn known_start(&self, rng: &mut crate::rng::Rng) -> u16 {
@@ -98,10 +101,10 @@ impl Node<'_> {
     fn pull_on(&mut self, pull: Pull) {
         self.groups.pull = None;
         let ranges = self.groups.ranges();
-        if self.groups.known.is_full() || u32::from(pull.quiet) >= ranges.min(QUIET.into()) {
+        if self.groups.known.is_full() || u32::from(pull.quiet) >= ranges.get().min(QUIET.into()) {
             return;
         }
-        let range = self.env.rng.below(ranges);
+        let range = self.env.rng.below(ranges.get());
         let (from, to) = ((range << 16) / ranges, ((range + 1) << 16) / ranges - 1);
         let mut names: Vec<[u8; 2], NAMED> = Vec::new();
         let question = Question { from: from as u16, to: to as u16, names: &[] };

@@ -1,8 +1,8 @@
 //! Pointers: a group that ranks better for a key than the one that holds the item tells where it is (PROTOCOL §6.5).
 //!
 //! An item lies in the group that ranked best among those known, and with room, when it was put. Whoever knows of better ones
-//! asks those first. So, for each of our groups, one member tells the best of the better-ranked groups about its items, in the
-//! background: in rounds over all items, a few at a time. A round begins when something has changed (an item came, a
+//! asks those first, and whoever does not know that group asks others. So, for each of our groups, one member tells the best-ranked
+//! others about its items, in the background: in rounds over all items, a few at a time. A round begins when something has changed (an item came, a
 //! group became known, a membership changed) and tells only what was not told before; or when it is time to refresh, and
 //! tells everything again. Nothing wakes a node up in between.
 
@@ -28,6 +28,8 @@ const TELL: usize = 32;
 const LOOK: u32 = 256;
 /// Milliseconds between a change and the round that it causes, so that one round serves many changes.
 const SOON_MS: u32 = 1_000;
+/// Doublings of that while groups come to be known without end: 512 s.
+const WAITS_MAX: u8 = 9;
 /// Milliseconds to answer.
 const POINT_MS: u32 = 3_000;
 /// Better-ranked groups told in one answer.
@@ -120,6 +122,8 @@ pub(crate) struct Pointers<'m> {
     refreshing: bool,
     /// Something has changed since the present round began.
     changed: bool,
+    /// Rounds since our items or groups changed, while the table of known groups is full: each waits twice as long.
+    waits: u8,
     /// When everything is told again.
     refresh_at: Instant,
     /// Where handing over goes on.
@@ -137,6 +141,7 @@ impl<'m> Pointers<'m> {
             at: None,
             refreshing: false,
             changed: false,
+            waits: 0,
             refresh_at: Instant::ZERO,
             hand_at: 0,
             failed: Vec::new(),
@@ -188,6 +193,11 @@ impl<'m> Pointers<'m> {
         evicted
     }
 
+    /// Milliseconds between a change and the round that it causes.
+    fn soon_ms(&self) -> u32 {
+        SOON_MS << self.waits.min(WAITS_MAX)
+    }
+
     /// A group could not be told: its items are told again in the next round.
     fn fail(&mut self, prefix: [u8; 4]) {
         match self.failed.iter_mut().find(|failed| failed.0 == prefix) {
@@ -218,14 +228,21 @@ impl Node<'_> {
         if self.groups.known_is_full() { most } else { most.div_ceil(3) }
     }
 
-    /// Something has changed that may ask for new pointers: there will be a round soon.
+    /// Our items or our groups have changed: there will be a round soon.
     pub(crate) fn pointers_consider(&mut self) {
+        self.pointers.waits = 0;
+        self.pointers_heard();
+    }
+
+    /// A group became known. Where there are more than the table holds that never ends: each such round waits twice as long as the
+    /// one before.
+    pub(crate) fn pointers_heard(&mut self) {
         if self.env.config.pointers == 0 || self.content.len() == 0 {
             return;
         }
         self.pointers.changed = true;
         if self.pointers.at.is_none() {
-            self.env.timers.set_earlier(Timer::Point, self.env.now.plus_ms(SOON_MS));
+            self.env.timers.set_earlier(Timer::Point, self.env.now.plus_ms(self.pointers.soon_ms()));
         }
     }
 
@@ -236,6 +253,7 @@ impl Node<'_> {
             Some(at) => at,
             None => {
                 pointers.changed = false;
+                pointers.waits = if self.groups.known_is_full() { (pointers.waits + 1).min(WAITS_MAX) } else { 0 };
                 pointers.refreshing = now >= pointers.refresh_at;
                 if pointers.refreshing {
                     let interval = self.env.config.pointer_refresh_ms;
@@ -253,7 +271,7 @@ impl Node<'_> {
                 let pointers = &mut self.pointers;
                 pointers.failed.retain(|failed| !failed.1);
                 if pointers.changed || !pointers.failed.is_empty() {
-                    now.plus_ms(SOON_MS)
+                    now.plus_ms(pointers.soon_ms())
                 } else if self.content.len() > 0 {
                     pointers.refresh_at
                 } else {
@@ -267,6 +285,8 @@ impl Node<'_> {
     /// One step of a round: where the next one begins, and how many items were looked at closely.
     fn pointers_tell(&mut self, from: u32) -> (Option<u32>, u32) {
         let most = self.pointers_wanted();
+        // Whoever does not know the item's group asks those after it, too.
+        let crowded = self.groups.known_is_full();
         let mut telling: Vec<Telling, TELL> = Vec::new();
         let (mut at, mut items) = (from, 0);
         while at < from + LOOK && telling.len() + usize::from(most) <= TELL {
@@ -279,9 +299,9 @@ impl Node<'_> {
             let own = crate::group::Groups::score(&key, &source, seat);
             let told_before = item.told;
             let mut told = [0; TOLD];
-            let better = self.groups.candidates(&key, 0, false, &mut |group| *group == source);
-            let better = better.iter().filter(|group| group.score > own).take(usize::from(most));
-            for (group, told) in better.zip(&mut told) {
+            let best = self.groups.candidates(&key, 0, false, &mut |group| *group == source);
+            let asked_before = best.iter().filter(|group| crowded || group.score > own).take(usize::from(most));
+            for (group, told) in asked_before.zip(&mut told) {
                 *told = tag(&source, &group.group);
                 let failed = self.pointers.failed.iter().any(|failed| failed.0 == prefix(&group.group));
                 if self.pointers.refreshing || failed || !told_before.contains(told) {
@@ -432,7 +452,7 @@ impl Node<'_> {
             let key = key.key();
             let own = crate::group::Groups::score(&key, &point.group, size);
             let candidates = self.groups.candidates(&key, 0, false, &mut |group| *group == point.source.id);
-            let each = HINTS / point.keys.len().clamp(1, HINTS);
+            let each = if point.keys.len() == 1 { HINTS } else { 1 };
             for candidate in candidates.iter().filter(|group| group.score > own).take(each) {
                 if !better.contains(&candidate.group) {
                     let _ = better.push(candidate.group);
