@@ -25,6 +25,8 @@ const LONELY_MS: u32 = 5_000;
 const CROWD: u32 = 16;
 /// The least share of rounds in which a host pings: one in so many.
 const STRETCH_MAX: u32 = 256;
+/// The interval between Pings doubles at most so often while they find nobody.
+const QUIET_MAX: u8 = 2;
 /// Pongs that wait.
 const LATER_MAX: usize = 8;
 /// The most milliseconds that a Pong to a multicast Ping waits.
@@ -87,6 +89,8 @@ struct Sweep {
 pub(crate) struct Discover {
     /// Pings sent since the series began.
     round: u8,
+    /// Rounds in a row that found nobody: the interval doubles so often.
+    quiet: u8,
     next: Instant,
     /// Seeking Pings of others since the last round.
     overheard: u16,
@@ -115,6 +119,7 @@ impl Discover {
     pub fn new() -> Self {
         Discover {
             round: 0,
+            quiet: 0,
             next: Instant::NEVER,
             overheard: 0,
             stretch: 1,
@@ -165,7 +170,7 @@ impl Node<'_> {
             return;
         }
         let now = self.env.now;
-        self.discover.round = 0;
+        (self.discover.round, self.discover.quiet) = (0, 0);
         self.discover.began = now;
         self.discover.wide = false;
         if self.env.config.lan {
@@ -236,8 +241,10 @@ impl Node<'_> {
     fn ping_round(&mut self) {
         let now = self.env.now;
         let interval_ms = self.env.config.ping_interval_ms;
-        let lonely =
-            self.discover.heard.is_none_or(|heard| now.ms_since(heard) > interval_ms.saturating_add(LONELY_MS));
+        let lonely = self.peers.up() == 0
+            && self.discover.heard.is_none_or(|heard| now.ms_since(heard) > interval_ms.saturating_add(LONELY_MS));
+        // Whoever comes pings by itself: what we send is for those that we did not hear then.
+        let interval_ms = interval_ms << self.discover.quiet;
         let first_ms = FIRST_MS.get(usize::from(self.discover.round)).copied();
         let wait_ms = first_ms
             .unwrap_or_else(|| self.env.rng.jitter_ms(if lonely { interval_ms.min(LONELY_MS) } else { interval_ms }));
@@ -248,8 +255,11 @@ impl Node<'_> {
             }
         }
         self.discover.overheard = 0;
-        if first_ms.is_none() && lonely && self.peers.up() == 0 {
+        if first_ms.is_none() && lonely {
             self.sweep_begin();
+        }
+        if first_ms.is_none() {
+            self.discover.quiet = if self.peers.up() == 0 { 0 } else { (self.discover.quiet + 1).min(QUIET_MAX) };
         }
         self.discover.round = self.discover.round.saturating_add(1);
         self.discover.next = now.plus_ms(wait_ms);
@@ -262,6 +272,16 @@ impl Node<'_> {
         let hosts = u32::from(d.overheard) * u32::from(d.stretch);
         d.stretch = (hosts / CROWD).clamp(1, STRETCH_MAX) as u16;
         d.stretch == 1 || self.env.rng.chance(1, d.stretch.into())
+    }
+
+    /// The last session has ended: others are sought soon.
+    pub(crate) fn discover_alone(&mut self) {
+        self.discover.quiet = 0;
+        if self.discover.next != Instant::NEVER {
+            let soon = self.env.now.plus_ms(self.env.rng.jitter_ms(LONELY_MS));
+            self.discover.next = self.discover.next.min(soon);
+            self.discover_schedule();
+        }
     }
 
     /// Something of our network reached us.
@@ -294,6 +314,7 @@ impl Node<'_> {
     /// A host has answered a Ping of ours.
     pub(crate) fn discover_found(&mut self, id: &NodeId, link: LinkId, from: Addr, observed: Addr) {
         self.discover.observed = Some(observed);
+        self.discover.quiet = 0;
         let joined = self.discover.joins.iter().position(|join| join.is_some_and(|join| join.addr == from));
         if joined.is_none() && self.discover.swept.is_none_or(|swept| swept < self.discover.began) {
             self.discover.sought = Some(self.env.now);
@@ -311,9 +332,10 @@ impl Node<'_> {
         }
     }
 
-    /// A host that answered has told of another.
+    /// A host that answered has told of another: one that we have met needs no session for that.
     pub(crate) fn discover_told(&mut self, told: &HostRecord, link: LinkId) {
-        if self.peers.len() < MEET_MAX.min(self.env.limits.peers) {
+        let met = self.hosts.get(&self.env, &told.id).is_some_and(|host| host.is_met());
+        if !met && self.peers.len() < MEET_MAX.min(self.env.limits.peers) {
             self.dial_on(&told.id, Some(told.addr), Some(link));
         }
     }

@@ -96,6 +96,9 @@ pub struct Seat {
     epoch: [u8; 4],
     digests: Vec<Digest, 8>,
     set: ItemSet,
+    /// What beats last told of the group, mixed to a word, and when that was news.
+    told: u32,
+    news: Instant,
     /// Since when the group has fewer live members than wanted.
     cold_since: Option<Instant>,
     /// Since when it has more.
@@ -259,6 +262,12 @@ impl Seat {
 
     fn free_log2(&self) -> u8 {
         log2(self.put_bytes() / crate::wire::BLOCK as u64)
+    }
+
+    /// What a beat tells of the group, mixed to a word.
+    fn digest_word(&self) -> u32 {
+        let epoch = u64::from(u32::from_le_bytes(self.epoch));
+        mix(word(&self.set.fingerprint), epoch << 32 | u64::from(self.set.complete)) as u32
     }
 
     fn prefix(&self) -> [u8; 4] {

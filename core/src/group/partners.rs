@@ -21,6 +21,10 @@ const DOUBT_MS: u32 = 200;
 const CONNECT_MS: u32 = 2_500;
 /// The part of an interval for which a partner whose beat is late must have been silent.
 const QUIET: u32 = 4;
+/// So many beats to each partner tell of a group after it changed; at other times it is told of in its turn.
+const NEWS_BEATS: u32 = 4;
+/// Groups of ours that a newcomer is told of.
+const HINTS_OWN: usize = 3;
 /// Fellow members asked to probe for us.
 const HELPERS: usize = 2;
 
@@ -384,6 +388,10 @@ impl Node<'_> {
             let member = live_entry(&seat.members, &id).is_some();
             if member {
                 let BeatGroup { epoch, count, fingerprint, .. } = *told;
+                if (epoch, count, fingerprint) != (seat.epoch, seat.set.complete, seat.set.fingerprint) {
+                    // As long as we differ we talk about it.
+                    seat.news = now;
+                }
                 let digest = Digest { id, epoch, count, fingerprint, differs: false };
                 match seat.digests.iter_mut().find(|d| d.id == id) {
                     Some(old) => *old = Digest { differs: old.differs, ..digest },
@@ -405,16 +413,29 @@ impl Node<'_> {
         let Some(id) = self.peers.get(peer).map(|p| p.id) else { return Wrote::Done };
         let Some(partner) = self.partner(&id) else { return Wrote::Done };
         let turn = self.groups.partners.get(partner).map_or(0, |p| usize::from(p.turn));
+        let news_ms = NEWS_BEATS * self.env.config.beat_ms + SLACK_MS;
+        for index in 0..self.groups.seats.used() {
+            if let Some(seat) = self.groups.seats.handle_at(index).and_then(|handle| self.groups.seats.get_mut(handle))
+            {
+                let told = seat.digest_word();
+                if told != seat.told {
+                    (seat.told, seat.news) = (told, now);
+                }
+            }
+        }
         let shared = || {
             let member = |seat: &super::Seat| seat.phase == Phase::Member && live_entry(&seat.members, &id).is_some();
             self.groups.seats.iter().map(|(_, seat)| seat).filter(move |seat| member(seat))
         };
         let all = shared().count();
-        let from = if all > BEAT_GROUPS_MAX { turn % all } else { 0 };
+        let from = turn % all.max(1);
         let in_turn = shared().skip(from).chain(shared().take(from));
+        // Where nothing is new one group is enough, each in its turn: beats cost the same, however many groups two nodes share.
         let groups: Vec<BeatGroup, BEAT_GROUPS_MAX> = in_turn
+            .enumerate()
+            .filter(|(i, seat)| *i == 0 || now.ms_since(seat.news) <= news_ms)
             .take(BEAT_GROUPS_MAX)
-            .map(|seat| BeatGroup {
+            .map(|(_, seat)| BeatGroup {
                 group: seat.prefix(),
                 epoch: seat.epoch,
                 count: seat.set.complete,
@@ -427,7 +448,7 @@ impl Node<'_> {
             return Wrote::NoRoom;
         }
         if let Some(partner) = self.groups.partners.get_mut(partner) {
-            partner.turn = ((from + BEAT_GROUPS_MAX) % all.max(1)) as u8;
+            partner.turn = ((from + 1) % all.max(1)) as u8;
         }
         self.env.counters.beats_out += 1;
         Wrote::Done
@@ -488,7 +509,8 @@ impl Node<'_> {
         }
     }
 
-    pub(crate) fn groups_peer_up(&mut self, peer: PeerId) {
+    /// A session has begun; `new`: with a host that we had not met.
+    pub(crate) fn groups_peer_up(&mut self, peer: PeerId, new: bool) {
         let Some(id) = self.peers.get(peer).map(|p| p.id) else { return };
         let now = self.env.now;
         if let Some(handle) = self.partner(&id) {
@@ -502,23 +524,32 @@ impl Node<'_> {
             self.tell(peer, Notice::Beat);
             self.beat_soon(now.plus_ms(self.env.config.beat_ms));
         }
-        for group in self.known_to_tell() {
-            self.tell(peer, Notice::Hint(group));
-        }
-        // Whoever is new hears of our groups; and may be the recruit that a cold one waits for.
+        // Whoever is new may be the recruit that a cold group waits for.
         for index in 0..self.groups.seats.used() {
             let Some(handle) = self.groups.seats.handle_at(index) else { continue };
-            let Some(seat) = self.groups.seats.get(handle).filter(|seat| seat.phase == Phase::Member) else { continue };
-            let (group, cold, member) = (seat.id, seat.cold_since.is_some(), live_entry(&seat.members, &id).is_some());
-            if !member && index < 3 {
-                self.tell(peer, Notice::Hint(group));
-            }
-            if cold && !member {
-                if let Some(seat) = self.groups.seats.get_mut(handle) {
-                    seat.recruit.hope();
-                }
+            let Some(seat) = self.groups.seats.get_mut(handle).filter(|seat| seat.phase == Phase::Member) else {
+                continue;
+            };
+            if seat.cold_since.is_some() && live_entry(&seat.members, &id).is_none() {
+                seat.recruit.hope();
                 self.env.timers.set_earlier(Timer::Seat(index), now.plus_ms(100));
             }
+        }
+        if new {
+            self.groups_tell(peer);
+        }
+    }
+
+    /// Tells a newcomer of groups: a few of ours, and a few that we know. Once in a session.
+    pub(crate) fn groups_tell(&mut self, peer: PeerId) {
+        let Some(id) = self.peers.get(peer).map(|p| p.id).filter(|_| self.peers.first_told(peer)) else { return };
+        let own = |(_, seat): &(Handle, &super::Seat)| {
+            seat.phase == Phase::Member && live_entry(&seat.members, &id).is_none()
+        };
+        let own: Vec<_, HINTS_OWN> =
+            self.groups.seats.iter().filter(own).take(HINTS_OWN).map(|(_, seat)| seat.id).collect();
+        for group in self.known_to_tell().into_iter().chain(own) {
+            self.tell(peer, Notice::Hint(group));
         }
     }
 

@@ -176,6 +176,8 @@ impl Node<'_> {
             epoch: [0; 4],
             members: descriptor.members,
             digests: Vec::new(),
+            told: 0,
+            news: self.env.now,
             set: ItemSet::default(),
             cold_since: None,
             hot_since: None,

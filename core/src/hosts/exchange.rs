@@ -1,7 +1,5 @@
 //! The exchange of known hosts, and what sessions tell of hosts (PROTOCOL §4.5).
 
-use heapless::Vec;
-
 use super::shuffle::BODY;
 use super::{Hosts, Standing, Turn, bits, seconds};
 use crate::exchange::{Body, Failure, Owner, Served, Status};
@@ -24,8 +22,6 @@ const SOON_MS: u32 = 400;
 const ALONE_MS: u32 = 1_000;
 /// So many hosts are few, or a quarter of the table if that is less.
 const FEW: usize = 32;
-/// Random hosts among which one with a session is looked for.
-const TRIES: usize = 8;
 /// Exchanges in vain, one after the other, after which a host is taken for dead.
 const MISSED_MAX: u8 = 2;
 
@@ -132,15 +128,17 @@ impl Node<'_> {
         self.env.timers.set_earlier(Timer::Exchange, at);
     }
 
-    /// A random known host, every other time one with a session, so that sessions are not made needlessly.
+    /// A random known host; mostly one with a session, the longer nothing has changed: a handshake costs more than the exchange.
     fn exchange_partner(&mut self) -> Option<NodeId> {
         let hosts = &self.hosts;
-        let picked: Vec<Handle, TRIES> =
-            hosts.sample(&mut self.env.rng, TRIES, |host| host.standing != Standing::Vanished);
-        let up = picked.iter().find(|handle| hosts.hosts.get(**handle).is_some_and(|host| host.up));
-        let any = picked.first();
-        let handle = if self.env.rng.chance(1, 2) { up.or(any) } else { any };
-        handle.and_then(|handle| hosts.hosts.get(*handle)).map(|host| host.id)
+        let rng = &mut self.env.rng;
+        let any = rng.chance(1, 1 + hosts.pace.stretch);
+        let mut pick = |up: bool| -> Option<Handle> {
+            let fits = |host: &super::Host| host.standing != Standing::Vanished && (!up || host.up);
+            hosts.sample::<1>(rng, 1, fits).first().copied()
+        };
+        let handle = if any { None } else { pick(true) }.or_else(|| pick(false));
+        handle.and_then(|handle| hosts.hosts.get(handle)).map(|host| host.id)
     }
 
     /// Asks a host for what it knows, telling it what we know. False when there is no room or no way now.
@@ -202,10 +200,13 @@ impl Node<'_> {
         }
     }
 
-    pub(crate) fn hosts_peer_up(&mut self, peer: PeerId) {
-        let Some((id, facts)) = self.peers.get(peer).map(|peer| (peer.id, peer.facts)) else { return };
+    /// A session has begun. True when the host was not met before, or was forgotten.
+    pub(crate) fn hosts_peer_up(&mut self, peer: PeerId) -> bool {
+        let Some((id, facts)) = self.peers.get(peer).map(|peer| (peer.id, peer.facts)) else { return false };
+        let new = self.hosts.get(&self.env, &id).is_none_or(|host| host.standing != Standing::Met);
         self.refresh_alive(&id);
         self.hosts_met(&id, (facts != Facts::default()).then_some(facts));
+        new
     }
 
     /// A peer said of itself what may have changed.

@@ -9,7 +9,7 @@ use crate::table::Handle;
 /// Bounds of the interval between two dials, in milliseconds. Each death found halves it, four living hosts in a row
 /// double it: it settles where about one dial in five finds a dead host.
 const INTERVAL_MIN_MS: u32 = 1_000;
-const INTERVAL_MAX_MS: u32 = 60_000;
+const INTERVAL_MAX_MS: u32 = 240_000;
 const INTERVAL_BEGIN_MS: u32 = 8_000;
 const LIVING_IN_A_ROW: u8 = 4;
 /// Hosts among which the one unheard for longest is looked for.
@@ -51,6 +51,11 @@ impl Refresh {
 }
 
 impl Host {
+    /// Whether we had a session with it and do not take it for dead.
+    pub(crate) fn is_met(&self) -> bool {
+        self.standing == Standing::Met
+    }
+
     /// Whether a vanished host is to be dialled.
     fn due(&self, now_s: u32) -> bool {
         let wait = AGAIN_MIN_S.saturating_mul(1 << self.missed.min(8)).min(AGAIN_MAX_S);

@@ -89,8 +89,8 @@ impl Node<'_> {
     /// A session has begun.
     pub(crate) fn peer_up(&mut self, peer: PeerId) {
         self.env.event(Event::PeerUp(peer));
-        self.hosts_peer_up(peer);
-        self.groups_peer_up(peer);
+        let new = self.hosts_peer_up(peer);
+        self.groups_peer_up(peer, new);
     }
 
     /// A peer is gone: its session ended, or none could be had. `dead`: nothing answered, though we tried. `failed`: no
@@ -98,6 +98,9 @@ impl Node<'_> {
     pub(crate) fn peer_down(&mut self, peer: PeerId, id: NodeId, was_up: bool, dead: bool, failed: bool) {
         if was_up {
             self.env.event(Event::PeerDown(peer));
+            if self.peers.up() == 0 {
+                self.discover_alone();
+            }
         }
         if dead {
             self.hosts_peer_dead(&id);

@@ -62,6 +62,8 @@ pub struct Peer {
     loss: Loss,
     /// What it last said of itself.
     pub facts: Facts,
+    /// Whether it was told of groups in this session.
+    told: bool,
     /// Which start of the host the session is with.
     boot: u64,
     /// The keys that we seal with.

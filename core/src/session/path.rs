@@ -11,6 +11,9 @@ const PROBES: usize = 4;
 /// Milliseconds for which a challenge waits for its response, and for which no other is made for the same peer.
 const CHALLENGE_MS: u32 = 1_000;
 
+/// Up to this uptime, bits of minutes, a host is a newcomer: 8 minutes.
+const YOUNG: u8 = 3;
+
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     peer: PeerId,
@@ -142,6 +145,10 @@ impl Node<'_> {
         let Some(peer) = self.peers.peers.get_mut(id.0) else { return };
         peer.facts = facts;
         self.hosts_facts(id, facts);
+        if facts.uptime <= YOUNG {
+            // It may have lost what it was told in an earlier life.
+            self.groups_tell(id);
+        }
     }
 
     /// The peer has proved that it is at an address.

@@ -198,6 +198,7 @@ impl<'m> Peers<'m> {
             rtt_var_us: 0,
             loss: Default::default(),
             facts: Facts::default(),
+            told: false,
             boot: 0,
             current: None,
             other: None,
@@ -262,10 +263,15 @@ impl<'m> Peers<'m> {
         let mut peer = self.peers.remove(id.0)?;
         env.outbox.clear(&mut peer.urgent);
         env.outbox.clear(&mut peer.bulk);
-        (peer.holds, peer.keeps) = (0, 0);
+        (peer.holds, peer.keeps, peer.told) = (0, 0, false);
         let handle = self.peers.insert(peer).ok()?;
         debug_assert_eq!(handle.index, id.0.index);
         Some(PeerId(handle))
+    }
+
+    /// Whether a peer was not told of groups in this session before now.
+    pub(crate) fn first_told(&mut self, peer: PeerId) -> bool {
+        self.peers.get_mut(peer.0).is_some_and(|peer| !core::mem::replace(&mut peer.told, true))
     }
 
     pub(super) fn set_up(&mut self, slot: u16) {

@@ -101,7 +101,7 @@ fn s3_listed_hosts_stay_silent() {
     let pongs = world.log[before..]
         .iter()
         .filter(|packet| !packet.multicast && (150..=256).contains(&packet.bytes.len()) && packet.bytes.len() != 177);
-    assert!(pings >= 9, "{pings}");
+    assert!((3..12).contains(&pings), "each pings after 30 s, and less often while nobody new answers: {pings}");
     assert!(pongs.count() <= 2 * pings / 3);
 }
 

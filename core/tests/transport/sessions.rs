@@ -74,7 +74,12 @@ fn s2_3_heavy_loss_duplicates_and_disorder_only_delay() {
                 }
             });
             world.run_ms(60_000);
-            assert!(world.linked(0, 1), "seed {seed}");
+            // A session may have been doubted just now.
+            let linked = (0..300).any(|_| {
+                world.run_ms(100);
+                world.linked(0, 1)
+            });
+            assert!(linked, "seed {seed}");
         }
     }
 }

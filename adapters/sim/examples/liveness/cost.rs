@@ -7,11 +7,12 @@ use butter_sim::report::{bootstrap_95, mean};
 use crate::{Settings, say};
 
 /// Virtual milliseconds that a world has to come to rest: the exchange interval has stretched to its most.
-const REST_MS: u64 = 900_000;
+const REST_MS: u64 = 3_600_000;
 /// Packets of everything.
-const COUNTED: [&str; 6] = ["bytes_out", "packets_out", "beats_out", "probes_out", "exchanges", "sessions_begun"];
+const COUNTED: [&str; 7] =
+    ["bytes_out", "packets_out", "beats_out", "probes_out", "exchanges", "handshakes_begun", "pointer_batches"];
 
-fn counted(world: &World<'_>) -> [f64; 6] {
+fn counted(world: &World<'_>) -> [f64; 7] {
     let all = world.counters();
     COUNTED.map(|name| all.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, n)| *n as f64))
 }
@@ -19,7 +20,7 @@ fn counted(world: &World<'_>) -> [f64; 6] {
 /// Nodes that have items and nothing to do.
 pub(crate) fn idle(s: &Settings, crypto: &dyn Crypto) {
     let (runs, seconds) = (s.runs.unwrap_or(20), s.seconds.unwrap_or(1800));
-    let mut figures: [Vec<f64>; 6] = Default::default();
+    let mut figures: [Vec<f64>; 7] = Default::default();
     let (mut partners, mut held, mut groups, mut wakes, mut worst) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0.0);
     for run in 0..runs {

@@ -35,6 +35,7 @@ liveness heal      how long a partition is felt after it healed
   --bytes N        bytes of an item                                     default 4096
   --beat-ms MS     milliseconds between beats                           default 1000
   --replicas R     members wanted in a group                            default 3
+  --pointers N     better-ranked groups told of an item                 default 2
   --loss N         packets lost of 1000, each by itself                 default 0
   --latency-us N   the least time of a packet; as much again is drawn   default 200
   --hours N        node-hours (verdicts), virtual ones                  default 100
@@ -49,6 +50,7 @@ struct Settings {
     bytes: usize,
     beat_ms: u32,
     replicas: u8,
+    pointers: u8,
     loss: u16,
     latency_us: u32,
     hours: u64,
@@ -71,6 +73,7 @@ impl Settings {
         let machine = Machine::desktop().with(|machine| {
             machine.config.beat_ms = self.beat_ms;
             machine.config.replicas = self.replicas;
+            machine.config.pointers = self.pointers;
             machine.config.storage_blocks = machine.config.storage_blocks.max(blocks);
             machine.limits.items = machine.limits.items.max(self.items as usize * usize::from(self.replicas) * 3);
         });
@@ -135,6 +138,7 @@ fn main() {
         bytes: 4096,
         beat_ms: 1000,
         replicas: 3,
+        pointers: 2,
         loss: 0,
         latency_us: 200,
         hours: 100,
@@ -149,6 +153,7 @@ fn main() {
             "--bytes" => s.bytes = number(&arg, args.next()),
             "--beat-ms" => s.beat_ms = number(&arg, args.next()),
             "--replicas" => s.replicas = number(&arg, args.next()),
+            "--pointers" => s.pointers = number(&arg, args.next()),
             "--loss" => s.loss = number(&arg, args.next()),
             "--latency-us" => s.latency_us = number(&arg, args.next()),
             "--hours" => s.hours = number(&arg, args.next()),
