@@ -1,6 +1,7 @@
 //! Topologies: who knows whom at the start.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use butter_core::rng::Rng;
 use butter_core::wire::{Facts, HostRecord};
@@ -38,8 +39,10 @@ pub enum Topology {
         /// How many each knows in its half.
         degree: u16,
     },
-    /// As a file has it, read by [`read_edges`].
+    /// These pairs.
     Edges(Vec<(u32, u32)>),
+    /// As a file has it; a scenario reads it ([`read_edges`]) before anything runs.
+    File(PathBuf),
 }
 
 impl Topology {
@@ -86,6 +89,7 @@ impl Topology {
                     }
                 }
             }
+            Topology::File(ref file) => return Err(format!("{} has not been read", file.display())),
             Topology::Edges(ref all) => {
                 if let Some((a, b)) = all.iter().find(|(a, b)| *a.max(b) >= n) {
                     return Err(format!("{a} and {b} are to know each other, but there are only {n} nodes, from 0 on"));

@@ -78,6 +78,14 @@ impl TryFrom<Written> for Churn {
 }
 
 impl Churn {
+    /// Deaths per node and second, where lives are exponential: else they depend on age.
+    pub fn rate(&self) -> Option<f64> {
+        match self.lives {
+            Dist::Exponential { mean } => Some(1.0 / mean.s()),
+            _ => None,
+        }
+    }
+
     /// Nodes die at a constant rate, once in a mean life, and each is replaced at once by an empty one.
     pub fn replacing(mean_life: Time) -> Churn {
         Churn { lives: Dist::Exponential { mean: mean_life }, then: Then::Replace(Dist::Always(Time::default())) }

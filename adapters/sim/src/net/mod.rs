@@ -229,15 +229,17 @@ impl Net {
     }
 
     /// An address that nobody has had, port 7000: `10.segment.x.y`, or a public one, scattered over 20.0.0.0/6, or of the
-    /// /24 with this number, each anywhere in 24.0.0.0/8 and with room for 254.
+    /// /24 with this number, each anywhere in 24.0.0.0/8 and with room for 254; when it is full, of one that goes on for it.
     pub fn next_addr(&mut self, segment: SegmentId, public: bool, prefix: Option<u16>) -> Addr {
         // An odd factor permutes the bits: neighbours in time share no prefix.
         let scatter = |n: u32| n.wrapping_mul(0x009e_3779);
         let ip = match (public, prefix) {
-            (true, Some(prefix)) => {
+            (true, Some(mut prefix)) => {
+                while self.prefix_given.get(&prefix).is_some_and(|given| *given >= 0xfe) {
+                    prefix = prefix.wrapping_add(0x1001);
+                }
                 let given = self.prefix_given.entry(prefix).or_default();
                 *given += 1;
-                assert!(*given < 0xff, "prefix {prefix} is used up");
                 0x1800_0000 | (scatter(prefix.into()) & 0xffff) << 8 | *given
             }
             (true, None) => {

@@ -6,7 +6,7 @@ use butter_core::storage::BlockRef;
 
 use super::play::{Play, Stopped};
 use crate::scenario::{By, Get, Put};
-use crate::world::{Job, Outcome, Who};
+use crate::world::{Job, Outcome, Who, World};
 
 /// What some gets came to.
 #[derive(Default)]
@@ -15,16 +15,17 @@ struct Gets {
     /// Right answers: the object, or for one that nobody has put, not found.
     right: u64,
     contacts: Vec<f64>,
+    calls: Vec<f64>,
     took_ms: Vec<f64>,
 }
 
 /// The mean; `None` of nothing.
-fn mean(figures: &[f64]) -> Option<f64> {
+pub(super) fn mean(figures: &[f64]) -> Option<f64> {
     (!figures.is_empty()).then(|| crate::report::mean(figures))
 }
 
 /// The value with 99 % of them below.
-fn p99(figures: &mut [f64]) -> Option<f64> {
+pub(super) fn p99(figures: &mut [f64]) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() * 99 / 100).copied()
 }
@@ -69,23 +70,25 @@ impl Play<'_, '_> {
                 for _ in 0..room.min(*left) {
                     // A node that refuses is asked again when its other puts have ended, as a program would.
                     let bytes = self.object(self.puts, put.size.bytes());
+                    let hash = World::hash(&bytes);
                     let Ok(job) = self.world.begin_put(*who, bytes) else { break };
                     self.puts += 1;
                     *left -= 1;
-                    jobs.push(job);
+                    jobs.push((job, hash));
                 }
             }
             if jobs.is_empty() {
                 break;
             }
             left.retain(|(_, left)| *left > 0);
-            self.finish(&jobs)?;
-            for job in jobs {
+            self.finish(&jobs.iter().map(|(job, _)| *job).collect::<Vec<_>>())?;
+            for (job, hash) in jobs {
                 let Some(Outcome::Put(status)) = self.world.outcome(job) else { continue };
                 let Some(key) = status.key.filter(|_| status.progress == Progress::Done) else { continue };
                 copies.push(f64::from(status.replicas));
                 took_ms.push(self.world.took_us(job) as f64 / 1e3);
                 self.keys.push(key);
+                self.hashes.push(hash);
                 self.sampler.keep(key);
             }
         }
@@ -146,10 +149,11 @@ impl Play<'_, '_> {
         } else {
             self.record.figure(&name("got"), "%", share, "gets that gave the object, of all");
         }
-        let rule =
-            "contacts asked where the object is, per get with the right answer at a node that does not hold it: mean";
+        let rule = "contacts asked where the object is, per get that ended, at a node that does not hold it: mean";
         self.record.figure(&name("contacts"), "", mean(&gets.contacts), rule);
         self.record.figure(&name("contacts_p99"), "", p99(&mut gets.contacts), "the same: 99 % asked fewer");
+        let rule = "calls made to find and fetch it, per get that ended, at a node that does not hold it: mean";
+        self.record.figure(&name("calls"), "", mean(&gets.calls), rule);
         let rule = "milliseconds from the get to its end, per get with the right answer: mean";
         self.record.figure(&name("ms"), "ms", mean(&gets.took_ms), rule);
         self.record.figure(&name("ms_p99"), "ms", p99(&mut gets.took_ms), "the same: 99 % took less");
@@ -158,9 +162,9 @@ impl Play<'_, '_> {
     }
 
     fn got(&mut self, gets: &mut Gets, job: Job, held: bool, absent: bool) {
-        let (right, contacts) = match self.world.outcome(job) {
-            Some(Outcome::Got(_, status)) => (!absent, Some(status.contacts)),
-            Some(Outcome::NotGot(status)) => (absent && status.progress == Progress::NotFound, Some(status.contacts)),
+        let (right, status) = match self.world.outcome(job) {
+            Some(Outcome::Got(_, status)) => (!absent, Some(*status)),
+            Some(Outcome::NotGot(status)) => (absent && status.progress == Progress::NotFound, Some(*status)),
             _ => (false, None),
         };
         if right {
@@ -168,8 +172,9 @@ impl Play<'_, '_> {
             gets.took_ms.push(self.world.took_us(job) as f64 / 1e3);
         }
         if !held {
-            gets.contacts.extend(contacts.filter(|_| right).map(f64::from));
-            self.sampler.lookup(contacts.filter(|_| right && !absent));
+            gets.contacts.extend(status.map(|status| f64::from(status.contacts)));
+            gets.calls.extend(status.map(|status| f64::from(status.asked)));
+            self.sampler.lookup(status.filter(|_| right && !absent).map(|status| status.contacts));
         }
     }
 

@@ -6,7 +6,7 @@ use super::record::Record;
 use crate::world::World;
 
 /// Counters that are measured: name of the figure, of the counter, unit, and counting rule.
-const RATES: [(&str, &str, &str, &str); 4] = [
+const RATES: [(&str, &str, &str, &str); 5] = [
     ("beats", "beats_out", "/s", "beats sent per node and second"),
     ("probes", "probes_out", "/s", "probes sent in doubt per node and second"),
     ("packets", "packets_out", "/s", "packets sent per node and second, all kinds"),
@@ -16,6 +16,7 @@ const RATES: [(&str, &str, &str, &str); 4] = [
         "B/s",
         "bytes of packets sent per node and second, all kinds, without headers of UDP and IP",
     ),
+    ("pointer_batches", "pointer_batches", "/s", "batches of pointers to objects sent per node and second"),
 ];
 
 /// Counters as they were when the measuring began.

@@ -6,6 +6,8 @@ mod many;
 mod measure;
 mod play;
 pub mod record;
+mod risk;
+mod stream;
 mod summary;
 
 pub use many::{Control, Runs, run_all};

@@ -10,10 +10,12 @@ use butter_core::rng::Rng;
 use butter_core::time::Instant;
 use butter_crypto::RustCrypto;
 
+use super::content::mean;
 use super::detect::Detect;
 use super::many::Control;
 use super::measure::Measure;
 use super::record::{PhaseRecord, Record};
+use super::risk::{self, Risk};
 use crate::chance;
 use crate::crypto::FakeCrypto;
 use crate::disk::DiskFaults;
@@ -22,6 +24,7 @@ use crate::net::{Path, Regions, SegmentId};
 use crate::sample::Sampler;
 use crate::scenario::units::Time;
 use crate::scenario::{Join, Network, Nodes, Phase, Scenario, Until, Which};
+use crate::topology::Topology;
 use crate::world::{Spec, Who, World, WorldConfig};
 
 /// The segment on which all nodes of a local network are.
@@ -30,6 +33,8 @@ const LOCAL: SegmentId = SegmentId(0);
 /// all nodes, so that larger worlds are looked at less often.
 const LOOK_MS: u64 = 10;
 const LOOK_NODES: u64 = 250;
+/// Draws for each host that a node is told of, until one can be reached from outside.
+const GREET_TRIES: u32 = 64;
 /// The most virtual milliseconds that pass between two looks at whether to stop.
 const STRIDE_MS: u64 = 1_000;
 
@@ -70,6 +75,8 @@ pub fn play(scenario: &Scenario, seed: u64, keep: Keep, control: &Control) -> Op
         seed,
         rng: chance::stream(seed, "scenario", 0),
         keys: Vec::new(),
+        hashes: Vec::new(),
+        homes: Vec::new(),
         puts: 0,
         record: Record { seed, ..Record::default() },
         told_us: 0,
@@ -81,6 +88,9 @@ pub fn play(scenario: &Scenario, seed: u64, keep: Keep, control: &Control) -> Op
     play.whole(Wall::now(), keep)
 }
 
+/// Kind, site, power supply, prefix and local network.
+type Place = (usize, u16, u16, Option<u16>, SegmentId);
+
 /// A run under way.
 pub(super) struct Play<'a, 'c> {
     pub scenario: &'a Scenario,
@@ -91,13 +101,17 @@ pub(super) struct Play<'a, 'c> {
     pub rng: Rng,
     /// Objects whose put was acknowledged.
     pub keys: Vec<Key>,
+    /// What the bytes of each hash to.
+    pub hashes: Vec<u64>,
+    /// The local networks behind NATs, by kind.
+    homes: Vec<Vec<SegmentId>>,
     /// Puts begun.
     pub puts: u64,
     pub record: Record,
     /// Of which kind nodes are, by where their spec is: those that replace others share it.
     kinds: HashMap<*const Spec, usize>,
     /// What nodes of one kind that stand at the same place share.
-    specs: BTreeMap<(usize, u16, u16, Option<u16>), Rc<Spec>>,
+    specs: BTreeMap<Place, Rc<Spec>>,
     /// Nodes that are to come: when, the index of their kind, and their number in it.
     to_come: VecDeque<(Instant, usize, u32)>,
     /// Nodes that were told of others.
@@ -131,14 +145,22 @@ impl<'c> Play<'_, 'c> {
     }
 
     fn phases(&mut self) -> Result<(), Stopped> {
-        let total: u64 = self.scenario.nodes.iter().map(|nodes| u64::from(nodes.count)).sum();
-        let mut number = 0;
-        for (kind, nodes) in self.scenario.nodes.iter().enumerate() {
-            for i in 0..nodes.count {
-                let at = self.world.now().plus_us(self.scenario.world.start.us() * number / total);
-                self.to_come.push_back((at, kind, i));
-                number += 1;
-            }
+        self.build();
+        let order = self.scenario.order(self.seed);
+        let mut so_many = vec![0; self.scenario.nodes.len()];
+        for (number, kind) in order.iter().enumerate() {
+            let after_us = self.scenario.world.start.us() * number as u64 / order.len() as u64;
+            self.to_come.push_back((self.world.now().plus_us(after_us), *kind, so_many[*kind]));
+            so_many[*kind] += 1;
+        }
+        let topology = self.scenario.world.topology.as_ref().filter(|topology| **topology != Topology::Multicast);
+        if let Some(topology) = topology {
+            // They are told of others by the topology alone.
+            self.greeted = order.len() as u32;
+            self.come();
+            let all: Vec<Who> = self.world.up().collect();
+            // It was tried before the run: there is such a topology.
+            let _ = self.world.introduce(&all, topology);
         }
         self.come();
         for phase in &self.scenario.phase {
@@ -150,10 +172,38 @@ impl<'c> Play<'_, 'c> {
         Ok(())
     }
 
+    /// Builds local networks: the one of all nodes, and those behind NATs.
+    fn build(&mut self) {
+        let multicast = self.scenario.world.has_multicast();
+        self.world.net().set_casts(LOCAL, multicast, multicast);
+        for nodes in &self.scenario.nodes {
+            let home = |_| {
+                let segment = self.world.net().add_segment(&Path::LAN);
+                if let Some(nat) = nodes.nat {
+                    self.world.net().set_nat(segment, nat.model());
+                }
+                segment
+            };
+            let homes = (0..nodes.nats().max(u32::from(nodes.nat.is_some()))).map(home).collect();
+            self.homes.push(homes);
+        }
+    }
+
+    /// What the i-th node of a kind is.
+    fn spec(&self, kind: usize, i: u32) -> Spec {
+        let nodes = &self.scenario.nodes[kind];
+        let mut spec = spec(self.scenario, nodes, i);
+        // Those that come later join the homes that there are.
+        if let (Some(nat), homes) = (nodes.nat, &self.homes[kind]) {
+            spec.segment = homes[(i / nat.hosts) as usize % homes.len()];
+        }
+        spec
+    }
+
     /// Adds the i-th node of a kind.
     pub(super) fn add(&mut self, kind: usize, i: u32) -> Who {
-        let spec = spec(self.scenario, &self.scenario.nodes[kind], i);
-        let alike = (kind, spec.site, spec.power, spec.prefix);
+        let spec = self.spec(kind, i);
+        let alike = (kind, spec.site, spec.power, spec.prefix, spec.segment);
         let spec = self.specs.entry(alike).or_insert_with(|| Rc::new(spec)).clone();
         self.kinds.insert(Rc::as_ptr(&spec), kind);
         let who = self.world.add_one(spec, self.world.now(), None);
@@ -170,14 +220,17 @@ impl<'c> Play<'_, 'c> {
 
     /// Tells nodes that are new, also those that replace others, of hosts: a program has some in its settings.
     fn greet(&mut self) {
-        let local = self.scenario.world.network.is_local();
-        let contacts = self.scenario.world.contacts.unwrap_or(if local { 0 } else { 3 });
+        let usual = if self.scenario.world.has_multicast() { 0 } else { 3 };
+        let contacts = self.scenario.world.contacts.unwrap_or(usual);
         while self.greeted < self.world.len() as u32 {
             let who = Who(self.greeted);
             for _ in 0..contacts.min(self.greeted) {
-                // One that is gone is of no use, as an old address in a file.
-                let other = Who(self.rng.below(self.greeted));
-                let _ = self.world.meet(who, other);
+                // One that is gone is of no use, as an old address in a file. One behind a NAT has no address to be told.
+                let mut draws = (0..GREET_TRIES).map(|_| Who(self.rng.below(self.greeted)));
+                let spec = |other: &Who| self.world.spec(*other);
+                if let Some(other) = draws.find(|other| spec(other).public || spec(other).segment == LOCAL) {
+                    let _ = self.world.meet(who, other);
+                }
             }
             self.greeted += 1;
         }
@@ -215,7 +268,9 @@ impl<'c> Play<'_, 'c> {
         let mut all = self.running(which.of.as_ref());
         all.retain(|who| {
             let spec = self.world.spec(*who);
-            which.site.is_none_or(|site| spec.site == site) && which.power.is_none_or(|power| spec.power == power)
+            which.site.is_none_or(|site| spec.site == site)
+                && which.power.is_none_or(|power| spec.power == power)
+                && which.prefix.is_none_or(|prefix| spec.prefix == Some(prefix))
         });
         let some = which.nodes.map(u64::from).or(which.share.map(|share| share.of(all.len() as u64)));
         let n = some.map_or(all.len(), |n| (n as usize).min(all.len()));
@@ -289,19 +344,25 @@ impl<'c> Play<'_, 'c> {
             let kind = self.named(follow.of.as_ref());
             // It was read before the run, or there would be none.
             if let Ok(trace) = Trace::read(&follow.text) {
-                let spec = spec(self.scenario, &self.scenario.nodes[kind], 0);
+                let spec = self.spec(kind, 0);
                 self.world.follow(&trace, &spec, follow.keep_disk);
             }
         }
-        match &mut detect {
-            None => self.pass(phase.lasts)?,
-            Some(detect) => {
-                let end = self.world.now().plus_us(phase.lasts.us());
-                while self.world.now() < end {
-                    self.pass(Time::from_ms(LOOK_MS))?;
-                    detect.look(&self.world);
-                }
-            }
+        if let Some(load) = &phase.load {
+            self.begin_load(load, phase.lasts);
+        }
+        let rate = phase.churn.as_ref().and_then(|churn| churn.rate()).filter(|_| phase.expect_loss);
+        let mut risk = rate.map(|rate| Risk::new(&self.world, rate));
+        let look = match (&detect, &risk) {
+            (Some(_), _) => Time::from_ms(LOOK_MS),
+            (None, Some(_)) => risk::LOOK,
+            (None, None) => phase.lasts,
+        };
+        let end = self.world.now().plus_us(phase.lasts.us());
+        while self.world.now() < end {
+            self.pass(look.min(Time::from_us(end.since(self.world.now()))))?;
+            detect.iter_mut().for_each(|detect| detect.look(&self.world));
+            risk.iter_mut().for_each(|risk| risk.look(&mut self.world, &self.keys));
         }
         let name = |figure: &str| format!("{}_{figure}", phase.name);
         let reached = phase.until.map(|until| self.wait(until, phase.waits().unwrap_or_default())).transpose()?;
@@ -316,11 +377,24 @@ impl<'c> Play<'_, 'c> {
             let killed = f64::from(self.world.churned());
             self.record.figure(&name("killed"), "", killed, "nodes that died by churn");
         }
+        if let Some(risk) = risk {
+            risk.figures(&phase.name, &mut self.record);
+        }
         if let Some(measure) = measure {
             measure.figures(&self.world, &phase.name, &mut self.record);
         }
         if let Some(detect) = detect {
             detect.figures(&phase.name, &mut self.record);
+        }
+        if let Some(load) = &phase.load {
+            self.end_load(&phase.name, load)?;
+        }
+        if phase.put.is_some() {
+            let batches = self.world.counter("pointer_batches") as f64;
+            let objects = self.keys.len() as f64;
+            let rule = "batches of pointers sent until the phase ends, per acknowledged object";
+            let each = (objects > 0.0).then_some(batches / objects);
+            self.record.figure(&name("pointer_batches_per_object"), "", each, rule);
         }
         if phase.put.is_some() || phase.until == Some(Until::Goldilocks) {
             let groups = self.world.groups();
@@ -400,6 +474,8 @@ impl<'c> Play<'_, 'c> {
         if self.keys.is_empty() {
             return;
         }
+        let known: Vec<f64> =
+            (self.world.up().filter_map(|who| self.world.node(who))).map(|node| node.groups_known() as f64).collect();
         let mut held: HashSet<Key> = HashSet::new();
         let mut copies = 0u64;
         let all: HashSet<Key> = self.keys.iter().copied().collect();
@@ -416,6 +492,7 @@ impl<'c> Play<'_, 'c> {
         self.record.figure("held", "%", 100.0 * held.len() as f64 / items, rule);
         let rule = "copies per acknowledged object at the end, on running nodes";
         self.record.figure("copies", "", copies as f64 / items, rule);
+        self.record.figure("groups_known", "", mean(&known), "groups that a running node knows of at the end: mean");
     }
 }
 
@@ -426,7 +503,7 @@ fn spec(scenario: &Scenario, nodes: &Nodes, i: u32) -> Spec {
     Spec {
         machine: nodes.spec_machine(),
         segment: if scenario.world.network.is_local() { LOCAL } else { SegmentId::NONE },
-        public: nodes.public.unwrap_or(!scenario.world.network.is_local()),
+        public: nodes.public.unwrap_or(!scenario.world.network.is_local() && nodes.nat.is_none()),
         site: spread(nodes.sites),
         tells_site: nodes.tells_site,
         power: spread(nodes.powers),

@@ -41,6 +41,11 @@ join = { count = 2, of = "late", over = "4 s" }
 name = "churn"
 for = "5 s"
 churn = { rate = "1/100 per s", replace = true }
+expect_loss = true
+[[phase]]
+name = "use"
+for = "10 s"
+load = { rate = "5 per s", put = "30 %", get = "50 %", absent = "10 %", call = "10 %", popularity = { zipf = 0.8 } }
 [[phase]]
 name = "rest"
 path = { loss = 0 }
@@ -87,7 +92,7 @@ fn every_action_happens_and_every_figure_has_its_name() {
     assert!(value("trouble_detected_median") > 100.0 && value("trouble_bytes") > 10.0);
     assert_eq!(
         record.phases.iter().map(|phase| &*phase.name).collect::<Vec<_>>(),
-        ["form", "store", "trouble", "churn", "rest", "absent", "read"]
+        ["form", "store", "trouble", "churn", "use", "rest", "absent", "read"]
     );
     assert!(record.phases[2].to_s - record.phases[2].from_s == 8.0, "{:?}", record.phases);
     assert!(record.samples.at_s.len() > 10 && !record.samples.graphs.is_empty());
@@ -137,4 +142,68 @@ fn figures_stand_beside_their_targets() {
     assert_eq!(figure("held").target, Some(("≥ 101".into(), false)));
     assert_eq!(figure("held").beside, [("theory".to_owned(), 99.5)]);
     assert_eq!(trace(&records[0]).len(), 32);
+}
+
+/// A network of homes behind NATs, boards and servers, with a load.
+const HOMES: &str = r#"
+title = "homes"
+[world]
+network = "internet"
+nodes = 40
+[[nodes]]
+machine = "server"
+share = "20 %"
+prefixes = 2
+[[nodes]]
+machine = "board"
+share = "80 %"
+nat = { kind = "port-restricted", hosts = 4 }
+access = { up = "1 Mbit/s", down = "8 Mbit/s" }
+[[phase]]
+name = "form"
+for = "30 s"
+until = "connected"
+[[phase]]
+name = "use"
+for = "60 s"
+load = { rate = "2 per s", put = "30 %", get = "60 %", absent = "5 %", call = "5 %" }
+[[phase]]
+name = "cut"
+kill = { which = { prefix = 1 } }
+for = "30 s"
+"#;
+
+#[test]
+fn homes_behind_nats_put_get_and_call() {
+    let case = &cases(HOMES, &[])[0];
+    let record = play(&case.scenario, 2, Keep::Series, &Control::new()).unwrap();
+    assert_eq!(record.violation, None);
+    let value = |name: &str| record.value(name).unwrap_or_else(|| panic!("{name} has no value"));
+    assert_eq!((value("form_reached"), value("use_wrong")), (100.0, 0.0));
+    assert!(value("use_operations") > 60.0);
+    for figure in ["put", "get", "call", "absent"] {
+        assert!(value(&format!("use_{figure}_well")) > 70.0, "{figure}: {record:?}");
+    }
+    let nodes = record.samples.values("nodes");
+    assert_eq!(
+        (nodes[nodes.len() / 2], nodes.last()),
+        (40.0, Some(&36.0)),
+        "a prefix with half of the servers is gone"
+    );
+}
+
+#[test]
+fn who_knows_whom_at_the_start_is_as_the_topology_says() {
+    for topology in
+        ["\"ring\"", "\"star\"", "{ two-clusters = { degree = 3 } }", "{ edges = [[0, 1], [1, 2], [0, 2], [2, 3]] }"]
+    {
+        let text = format!(
+            "title = \"t\"\n[world]\nnetwork = \"internet\"\ntopology = {topology}\n[[nodes]]\ncount = 12\n\
+             [[phase]]\nname = \"form\"\nuntil = \"connected\"\nat_most = \"5 min\"\n"
+        );
+        let record = play(&cases(&text, &[])[0].scenario, 1, Keep::Figures, &Control::new()).unwrap();
+        // Of the pairs, only 0 to 3 are joined: the others stay alone.
+        let all = !topology.contains("edges");
+        assert_eq!(record.value("form_reached"), Some(if all { 100.0 } else { 0.0 }), "{topology}");
+    }
 }

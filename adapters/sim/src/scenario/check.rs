@@ -6,12 +6,17 @@ use butter_core::config::Config;
 use butter_core::memory::Limits;
 
 use super::figures::figure_names;
-use super::model::{By, Network, Nodes, PathPlan, Phase, Scenario, Which};
+use super::model::{By, Network, PathPlan, Phase, Scenario, Which};
+use super::nodes::{NODES_MAX, Nodes};
 use super::units::Time;
+use crate::chance;
 use crate::fault::Trace;
+use crate::topology::Topology;
 
-/// The most nodes of a world.
-const NODES_MAX: u64 = 200_000;
+/// The most nodes of a local network; those that replace others take addresses, too.
+const LOCAL_MAX: u64 = 30_000;
+/// The most NATs of a world: each has an /16 behind it.
+const NATS_MAX: u32 = 255;
 /// The most runs of a case.
 const RUNS_MAX: u32 = 100_000;
 /// The longest that all phases together last.
@@ -49,6 +54,7 @@ fn all(s: &Scenario) -> Result<(), Wrong> {
         return wrong(*path, "the ways between regions of the earth cannot be changed: take network = \"continental\"");
     }
     nodes(s)?;
+    topology(s)?;
     let mut names = BTreeSet::new();
     for (i, phase) in s.phase.iter().enumerate() {
         if !names.insert(&phase.name) {
@@ -76,7 +82,7 @@ fn all(s: &Scenario) -> Result<(), Wrong> {
 }
 
 fn nodes(s: &Scenario) -> Result<(), Wrong> {
-    let total: u64 = s.nodes.iter().map(|nodes| u64::from(nodes.count)).sum();
+    let total: u64 = s.nodes.iter().map(|nodes| u64::from(nodes.count())).sum();
     if total == 0 {
         return wrong("nodes", "there is no node: give a count of at least 1");
     }
@@ -102,15 +108,62 @@ fn nodes(s: &Scenario) -> Result<(), Wrong> {
             return wrong(at("config"), format!("no node can work so: {error}"));
         }
         limits(&machine.limits).map_err(|(path, what)| (at(&format!("limits.{path}")), what))?;
-        let public = nodes.public.unwrap_or(!s.world.network.is_local());
-        if !public && !s.world.network.is_local() {
+        let local = s.world.network.is_local();
+        if let Some(nat) = nodes.nat {
+            if local {
+                return wrong(at("nat"), "all nodes are on one local network: take network = \"internet\"");
+            }
+            if nodes.public == Some(true) {
+                return wrong(at("public"), "behind a NAT there is no public address: leave it out");
+            }
+            if nat.hosts == 0 || nat.mappings == Some(0) {
+                return wrong(at("nat"), "hosts and mappings are at least 1");
+            }
+            continue;
+        }
+        let public = nodes.public.unwrap_or(!local);
+        if !public && !local {
             return wrong(at("public"), "without a local network there are only public addresses");
         }
         if nodes.prefixes > 0 && !public {
             return wrong(at("prefixes"), "only public addresses have prefixes: add public = true");
         }
+        if !public && nodes_max(s) > LOCAL_MAX {
+            return wrong(at("count"), format!("a local network has room for {LOCAL_MAX} nodes: add public = true"));
+        }
+    }
+    let nats: u32 = s.nodes.iter().map(Nodes::nats).sum();
+    if nats > NATS_MAX {
+        let i = s.nodes.iter().position(|nodes| nodes.nat.is_some()).unwrap_or(0);
+        let what =
+            format!("{nats} NATs: a world has at most {NATS_MAX}; put more hosts behind each, such as hosts = 10");
+        return wrong(format!("nodes.{i}.nat"), what);
     }
     Ok(())
+}
+
+fn topology(s: &Scenario) -> Result<(), Wrong> {
+    let world = &s.world;
+    if world.multicast == Some(true) && !world.network.is_local() {
+        return wrong("world.multicast", "only a local network has multicast: take network = \"lan\" or \"home\"");
+    }
+    let Some(topology) = &world.topology else { return Ok(()) };
+    if *topology == Topology::Multicast {
+        return match world.has_multicast() {
+            true => Ok(()),
+            false => wrong("world.topology", "there is no multicast here: take another topology, or contacts"),
+        };
+    }
+    if world.start != Time::default() {
+        return wrong("world.start", "who knows whom is told when all nodes run: leave out start, or take contacts");
+    }
+    if s.nodes.iter().any(|nodes| nodes.nat.is_some()) {
+        return wrong("world.topology", "nobody can know the address of a node behind a NAT: take contacts instead");
+    }
+    let total: u32 = s.nodes.iter().map(Nodes::count).sum();
+    // Whether there is such a topology does not depend on what is drawn.
+    let edges = topology.edges(total, &mut chance::stream(0, "topology", 0));
+    edges.map(drop).map_err(|why| ("world.topology".to_owned(), why))
 }
 
 fn limits(limits: &Limits) -> Result<(), Wrong> {
@@ -165,21 +218,29 @@ fn phase(s: &Scenario, phase: &Phase) -> Result<(), Wrong> {
     };
     let chosen = |which: &Which, path: &str| {
         kind(&which.of, &format!("{path}.of"))?;
-        let ways = [which.nodes.is_some(), which.share.is_some(), which.site.is_some(), which.power.is_some()];
-        match ways.iter().filter(|way| **way).count() {
-            0 if which.of.is_none() => wrong(path, "which nodes? give one of nodes, share, site, power, of"),
+        let domains = [which.site, which.power, which.prefix].map(|domain| domain.is_some());
+        let ways = [which.nodes.is_some(), which.share.is_some()].into_iter().chain(domains);
+        match ways.filter(|way| *way).count() {
+            0 if which.of.is_none() => wrong(path, "which nodes? give one of nodes, share, site, power, prefix, of"),
             0 | 1 => Ok(()),
-            _ => wrong(path, "give only one of nodes, share, site and power"),
+            _ => wrong(path, "give only one of nodes, share, site, power and prefix"),
         }?;
         let most = nodes_max(s);
         if which.nodes.is_some_and(|n| u64::from(n) > most) {
             return wrong(format!("{path}.nodes"), format!("there are at most {most} nodes"));
         }
-        let (sites, powers) = (s.nodes.iter().map(|n| n.sites).max(), s.nodes.iter().map(|n| n.powers).max());
-        for (key, number, most) in [("site", which.site, sites), ("power", which.power, powers)] {
-            let most = most.unwrap_or(0);
+        let most = |of: fn(&Nodes) -> u16| s.nodes.iter().map(of).max().unwrap_or(0);
+        let domains = [
+            ("site", "sites", which.site, most(|nodes| nodes.sites)),
+            ("power", "powers", which.power, most(|nodes| nodes.powers)),
+            ("prefix", "prefixes", which.prefix, most(|nodes| nodes.prefixes)),
+        ];
+        for (key, all, number, most) in domains {
             if number.is_some_and(|number| number == 0 || number > most) {
-                let what = format!("{key}s are numbered from 1 to {most}: see {key}s of [[nodes]]");
+                let what = match most {
+                    0 => format!("there are no {all}: give {all} = 2 or more to [[nodes]]"),
+                    _ => format!("{all} are numbered from 1 to {most}: see {all} of [[nodes]]"),
+                };
                 return wrong(format!("{path}.{key}"), what);
             }
         }
@@ -203,6 +264,18 @@ fn phase(s: &Scenario, phase: &Phase) -> Result<(), Wrong> {
     }
     if let Some(follow) = &phase.follow {
         kind(&follow.of, "follow.of")?;
+    }
+    if phase.expect_loss && phase.churn.as_ref().is_none_or(|churn| churn.rate().is_none()) {
+        return wrong("expect_loss", "the loss is expected from a churn's rate: give churn = { rate = … }");
+    }
+    if let Some(load) = &phase.load {
+        if phase.lasts == Time::default() {
+            return wrong("load", "the load lasts as long as the phase: say how long, such as for = \"60 s\"");
+        }
+        let mut before = s.phase.iter().take_while(|other| other.name != phase.name).chain([phase]);
+        if load.get.ppm() > 0 && load.put.ppm() == 0 && !before.any(|phase| phase.put.is_some()) {
+            return wrong("load", "nothing is put that could be got: give the load puts, or a phase before it");
+        }
     }
     if let Some(put) = &phase.put {
         kind(&put.of, "put.of")?;
@@ -242,7 +315,7 @@ pub fn nodes_max(s: &Scenario) -> u64 {
     let joined = s.phase.iter().filter_map(|phase| Some(u64::from(phase.join.as_ref()?.count)));
     let follow = s.phase.iter().filter_map(|phase| Trace::read(&phase.follow.as_ref()?.text).ok());
     let followed = follow.map(|trace| u64::from(trace.nodes()));
-    s.nodes.iter().map(|nodes| u64::from(nodes.count)).chain(joined).chain(followed).sum()
+    s.nodes.iter().map(|nodes| u64::from(nodes.count())).chain(joined).chain(followed).sum()
 }
 
 /// An estimate of the memory of one run, in bytes: tables as full as so many nodes and objects make them, and all content.
@@ -279,9 +352,9 @@ pub fn memory_bytes(s: &Scenario) -> u64 {
             events: 8,
             ..all
         };
-        u64::from(kind.count) * (used.bytes() as u64 + PLACE_BYTES)
+        u64::from(kind.count()) * (used.bytes() as u64 + PLACE_BYTES)
     };
     let kinds: u64 = s.nodes.iter().map(tables).sum();
-    let first: u64 = s.nodes.iter().map(|nodes| u64::from(nodes.count)).sum();
+    let first: u64 = s.nodes.iter().map(|nodes| u64::from(nodes.count())).sum();
     kinds * nodes / first.max(1) + blocks * copies * BLOCK_BYTES + objects * 256
 }

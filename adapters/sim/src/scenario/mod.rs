@@ -4,6 +4,7 @@
 mod check;
 mod figures;
 mod model;
+mod nodes;
 mod settings;
 mod source;
 pub mod units;
@@ -11,25 +12,9 @@ pub mod units;
 pub use check::{memory_bytes, nodes_max, planned};
 pub use figures::figure_names;
 pub use model::*;
+pub use nodes::{MachineKind, NatPlan, Nodes};
 pub use settings::{Settings, Tables};
 pub use source::{Case, Problem, Source};
-
-use crate::machine::Machine;
-
-impl Nodes {
-    /// The machine of these nodes, with the changes made.
-    pub fn spec_machine(&self) -> Machine {
-        let machine = match self.machine {
-            MachineKind::Tiny => Machine::tiny(),
-            MachineKind::Desktop => Machine::desktop(),
-        };
-        machine.with(|machine| {
-            self.config.change(&mut machine.config);
-            self.limits.change(&mut machine.limits);
-            machine.disk.op_us = self.disk_op.us().try_into().unwrap_or(u32::MAX);
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests;

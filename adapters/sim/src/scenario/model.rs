@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::settings::{Settings, Tables};
+use super::nodes::Nodes;
 use super::units::{Share, Size, Time};
 use crate::dist::Dist;
 use crate::fault::Churn;
+use crate::load::Load;
 use crate::net::{Loss, Path, Way};
+use crate::topology::Topology;
 
 /// A scenario, or one case of it: base and changes put together.
 #[derive(Clone, Debug, Deserialize)]
@@ -56,7 +58,14 @@ pub struct WorldPlan {
     pub network: Network,
     /// How packets travel, where it differs from what the network has.
     pub path: PathPlan,
-    /// Hosts that each node is told of when it starts: drawn from those before it. Default: 0 on a LAN, else 3.
+    /// All nodes together, where kinds give a `share`. Default: what their counts add up to.
+    pub nodes: Option<u32>,
+    /// Who knows whom at the start. Default: nobody; they find each other by multicast, or by `contacts`.
+    pub topology: Option<Topology>,
+    /// Whether a local network carries multicast and broadcast. Default: true, but false with a topology.
+    pub multicast: Option<bool>,
+    /// Hosts that each node is told of when it starts: drawn from those before it that can be reached. Default: 0 where there is
+    /// multicast, else 3. With a topology only those are told that come later.
     pub contacts: Option<u32>,
     /// All nodes start within this time, evenly. Default 0 s: all at once.
     pub start: Time,
@@ -98,6 +107,13 @@ impl Network {
     }
 }
 
+impl WorldPlan {
+    /// Whether hosts hear multicast.
+    pub fn has_multicast(&self) -> bool {
+        self.network.is_local() && self.multicast.unwrap_or(matches!(self.topology, None | Some(Topology::Multicast)))
+    }
+}
+
 /// How packets travel from one node to another. What is not given is as the network has it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -134,76 +150,8 @@ impl PathPlan {
     }
 }
 
-/// Nodes of one kind.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Nodes {
-    /// By what other keys speak of them. Default: the machine's name.
-    #[serde(default)]
-    pub name: String,
-    /// How many.
-    pub count: u32,
-    /// What kind of machine. Default `"desktop"`.
-    #[serde(default)]
-    pub machine: MachineKind,
-    /// Timings and policies, where they differ from the machine's.
-    #[serde(default)]
-    pub config: Settings,
-    /// Limits of tables, where they differ from the machine's.
-    #[serde(default)]
-    pub limits: Tables,
-    /// Whether each has a public address. Default: false on a LAN, else true.
-    pub public: Option<bool>,
-    /// Over how many sites they are spread, evenly: failure domains. Default 0: each has a place of its own.
-    #[serde(default)]
-    pub sites: u16,
-    /// Whether each knows its site and tells it as its place. Default true.
-    #[serde(default = "yes")]
-    pub tells_site: bool,
-    /// Over how many power supplies they are spread, evenly. Default 0: each has its own.
-    #[serde(default)]
-    pub powers: u16,
-    /// Over how many /24 prefixes their public addresses are spread, evenly. Default 0: all far from each other.
-    #[serde(default)]
-    pub prefixes: u16,
-    /// By how many millionths their clocks run too fast. Default 0.
-    #[serde(default)]
-    pub drift_ppm: i32,
-    /// How long each operation of their disks takes. Default 0 s: it ends before anything else happens.
-    #[serde(default)]
-    pub disk_op: Time,
-}
-
-impl Nodes {
-    /// By what other keys speak of them.
-    pub fn name(&self) -> &str {
-        if self.name.is_empty() { self.machine.name() } else { &self.name }
-    }
-}
-
-/// Kinds of machines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MachineKind {
-    /// A microcontroller with one seat of 8 blocks.
-    Tiny,
-    /// A desktop program: tables of 256 hosts and groups, 16 MiB of storage.
-    #[default]
-    Desktop,
-}
-
-impl MachineKind {
-    /// As the file has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            MachineKind::Tiny => "tiny",
-            MachineKind::Desktop => "desktop",
-        }
-    }
-}
-
 /// A stretch of time. What it does comes in this order: `path`, `partition`, `disk`, `kill`, `restart`, `pause`, `join`, `put`,
-/// `churn`, `follow`; then its time passes (`for`, `until`); then `get`.
+/// `churn`, `follow`, `load`; then its time passes (`for`, `until`); then `get`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
@@ -239,6 +187,12 @@ pub struct Phase {
     pub churn: Option<Churn>,
     /// Nodes that come and go as a file says, from now on.
     pub follow: Option<Follow>,
+    /// What users do while the phase lasts.
+    pub load: Option<Load>,
+    /// Whether the loss to be expected is measured: from the time in which objects have one holder, which dies at the churn's rate.
+    /// Default false.
+    #[serde(default)]
+    pub expect_loss: bool,
     /// Objects that nodes get.
     pub get: Option<Get>,
 }
@@ -260,7 +214,7 @@ pub enum Until {
     Connected,
 }
 
-/// Some of the nodes that run. Exactly one of `nodes`, `share`, `site` and `power`, or `of` alone for all of a kind.
+/// Some of the nodes that run. Exactly one of `nodes`, `share`, `site`, `power` and `prefix`, or `of` alone for all of a kind.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Which {
@@ -272,6 +226,8 @@ pub struct Which {
     pub site: Option<u16>,
     /// All on a power supply, counted from 1.
     pub power: Option<u16>,
+    /// All with addresses of a /24 prefix, counted from 1.
+    pub prefix: Option<u16>,
     /// Only of this kind of nodes, by name. Default: of all.
     pub of: Option<String>,
 }

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
 use super::model::Scenario;
 use crate::fault::Trace;
+use crate::topology::{Topology, read_edges};
 
 /// The most cases of a scenario.
 const CASES_MAX: usize = 64;
@@ -182,7 +183,7 @@ impl Source {
         }
         let tree = table.clone();
         let mut scenario = Scenario::deserialize(Deserializer::from(table)).map_err(|error| self.wrong(&error))?;
-        let read = self.read_traces(&mut scenario);
+        let read = scenario.share_out().and_then(|()| self.read_files(&mut scenario));
         if let Some((path, what)) = read.err().or_else(|| super::check::check(&scenario)) {
             let of = if name.is_empty() { String::new() } else { format!(" (case {name:?})") };
             return Err(Problem(format!("{}: {what}{of}", self.place(find(&tree, &path)))));
@@ -191,14 +192,22 @@ impl Source {
     }
 
     /// Reads the files that a scenario names, and says what is wrong with them.
-    fn read_traces(&self, scenario: &mut Scenario) -> Result<(), (String, String)> {
+    fn read_files(&self, scenario: &mut Scenario) -> Result<(), (String, String)> {
+        let beside = |file: &Path| Path::new(&self.name).parent().unwrap_or(Path::new("")).join(file);
+        let read = |file: &Path| std::fs::read_to_string(file).map_err(|error| error.to_string());
         for (i, phase) in scenario.phase.iter_mut().enumerate() {
             let Some(follow) = &mut phase.follow else { continue };
-            let file = Path::new(&self.name).parent().unwrap_or(Path::new("")).join(&follow.file);
+            let file = beside(&follow.file);
             let wrong = |why: String| (format!("phase.{i}.follow.file"), format!("{}: {why}", file.display()));
-            let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
+            let text = read(&file).map_err(wrong)?;
             Trace::read(&text).map_err(wrong)?;
             follow.text = text.into();
+        }
+        if let Some(Topology::File(file)) = &scenario.world.topology {
+            let file = beside(file);
+            let edges = read(&file).and_then(|text| read_edges(&text));
+            let wrong = |why: String| ("world.topology.file".to_owned(), format!("{}: {why}", file.display()));
+            scenario.world.topology = Some(Topology::Edges(edges.map_err(wrong)?));
         }
         Ok(())
     }

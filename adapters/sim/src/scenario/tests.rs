@@ -48,11 +48,37 @@ fn what_is_wrong_is_told_with_its_line() {
         ("count = 5", "count = 2", "s.toml:3: 3 copies are wanted and there are 2 nodes"),
         ("count = 5", "count = 5\nconfig.replicas = 6", "s.toml:4: 6 copies are wanted and there are 5 nodes"),
         ("count = 5", "count = 5\nlimits.known = 0", "s.toml:4: no node can work without"),
+        ("count = 5", "", "s.toml:2: how many? give count, or share"),
+        ("count = 5", "share = \"50 %\"", "s.toml:3: a share of how many?"),
+        ("count = 5", "count = 5\nshare = \"50 %\"", "s.toml:4: give count or share"),
+        ("count = 5", "share = 0\n[world]\nnodes = 5", "s.toml:2: all shares are 0"),
+        ("count = 5", "share = 1\n[world]\nnodes = 200001", "s.toml:5: 200001 nodes: a world has at most"),
+        ("count = 5", "count = 5\n[world]\nnodes = 5", "s.toml:3: nodes of [world] are shared out"),
+        ("count = 5", "count = 5\nmachine = \"abacus\"", "s.toml:4: unknown variant `abacus`, expected"),
+        ("count = 5", "count = 5\naccess = { up = \"2 MB/s\" }", "s.toml:4: `MB/s` is no unit here"),
+        ("count = 5", "count = 5\nnat = { kind = \"symmetric\" }", "s.toml:4: all nodes are on one local network"),
+        ("count = 5", "count = 5\nnat = { kind = \"none\" }", "s.toml:4: unknown variant `none`"),
+        (
+            "count = 5",
+            "count = 300\nnat.kind = \"symmetric\"\n[world]\nnetwork = \"internet\"",
+            "s.toml:4: 300 NATs: a world has at most 255",
+        ),
+        ("count = 5", "count = 5\n[world]\ntopology = \"rng\"", "s.toml:5: unknown variant `rng`, expected"),
+        ("count = 5", "count = 5\n[world]\ntopology = { random-regular = { degree = 5 } }", "s.toml:5: 5 nodes cannot"),
+        ("count = 5", "count = 5\n[world]\ntopology = { file = \"none.txt\" }", "s.toml:5: none.txt: "),
+        ("count = 5", "count = 5\n[world]\ntopology = \"ring\"\nstart = \"9 s\"", "s.toml:6: who knows whom"),
+        ("count = 5", "count = 5\n[world]\nnetwork = \"internet\"\nmulticast = true", "s.toml:6: only a local network"),
+        ("put = {}", "load = {}", "s.toml:9: the load lasts as long as the phase"),
+        ("put = {}", "for = \"9 s\"\nload = { put = 0 }", "s.toml:10: nothing is put that could be got"),
+        ("put = {}", "for = \"9 s\"\nload = { rate = \"0 per s\" }", "s.toml:10: a load with rate 0"),
+        ("put = {}", "for = \"9 s\"\nload = { popularity = { zipf = 11 } }", "s.toml:10: 11 is no exponent"),
+        ("put = {}", "expect_loss = true", "s.toml:9: the loss is expected from a churn's rate"),
+        ("put = {}", "kill.which.prefix = 1", "s.toml:9: there are no prefixes"),
         ("10 s", "10 sec", "s.toml:6: `sec` is no unit here"),
         ("put = {}", "put = { per_node = 0 }", "s.toml:9: put at least one"),
         ("put = {}", "measure = true", "s.toml:9: nothing is measured in no time"),
         ("put = {}", "churn = { rate = \"-1/5 per s\" }", "s.toml:9: "),
-        ("put = {}", "kill.which.site = 3", "s.toml:9: sites are numbered from 1 to 0"),
+        ("put = {}", "kill.which.site = 3", "s.toml:9: there are no sites: give sites = 2 or more"),
         ("put = {}", "kill.which = {}", "s.toml:9: which nodes?"),
         ("put = {}", "", "s.toml:13: nothing has been put before"),
         ("put = {}", "follow.file = \"none.txt\"", "s.toml:9: none.txt: "),
@@ -81,7 +107,7 @@ fn the_command_line_changes_keys_and_its_mistakes_are_named() {
     let s =
         cases(SMALL, &["nodes.0.count=7", "phase.form.for=20s", "nodes.0.config.beat=2 s", "title=two words"]).unwrap();
     let s = &s[0].scenario;
-    assert_eq!((s.nodes[0].count, s.phase[0].lasts, &*s.title), (7, units::Time::from_s(20), "two words"));
+    assert_eq!((s.nodes[0].count(), s.phase[0].lasts, &*s.title), (7, units::Time::from_s(20), "two words"));
     assert_eq!(s.nodes[0].spec_machine().config.beat_ms, 2_000);
     for (set, what) in [
         ("runs", "--set runs: write KEY=VALUE"),
@@ -106,7 +132,7 @@ fn cases_change_the_base_and_the_command_line_changes_both() {
          \"phase.form.for\" = \"1 s\"\ntarget.read_got.at_least = 99\n"
     );
     let read = |sets: &[&str]| {
-        let of = |case: Case| (case.name, case.scenario.nodes[0].count, case.scenario.phase[0].lasts.s());
+        let of = |case: Case| (case.name, case.scenario.nodes[0].count(), case.scenario.phase[0].lasts.s());
         cases(&text, sets).unwrap().into_iter().map(of).collect::<Vec<_>>()
     };
     assert_eq!(read(&[]), [("a".into(), 6, 10.0), ("b".into(), 5, 1.0)]);
@@ -134,13 +160,21 @@ fn memory_grows_with_nodes_and_content() {
 #[test]
 fn every_key_is_explained() {
     let reference = include_str!("../../SCENARIOS.md");
-    let sources = [include_str!("model.rs"), include_str!("settings.rs"), include_str!("../fault/churn.rs")];
+    let sources = [
+        include_str!("model.rs"),
+        include_str!("nodes.rs"),
+        include_str!("../net/access.rs"),
+        include_str!("../topology.rs"),
+    ];
+    let load = include_str!("../load.rs").split("impl Default").next().unwrap_or_default();
     let mut keys: Vec<&str> = Vec::new();
-    for line in sources[0].lines() {
+    for line in sources.iter().flat_map(|source| source.lines()).chain(load.lines()) {
         let line = line.trim();
         let renamed = line.split_once("rename = \"").and_then(|(_, rest)| rest.split('"').next());
-        let field =
-            line.strip_prefix("pub ").filter(|rest| !rest.starts_with("fn")).and_then(|rest| rest.split_once(": "));
+        let field = line
+            .strip_prefix("pub ")
+            .filter(|rest| !rest.starts_with("fn") && !rest.starts_with("const"))
+            .and_then(|rest| rest.split_once(": "));
         keys.extend(renamed);
         keys.extend(field.map(|(name, _)| name).filter(|name| !["lasts", "text", "struct"].contains(name)));
     }
@@ -150,4 +184,24 @@ fn every_key_is_explained() {
     assert!(keys.len() > 90, "{}", keys.len());
     let missing: Vec<&&str> = keys.iter().filter(|key| !reference.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "not in SCENARIOS.md: {missing:?}");
+    let values = "multicast random-regular ring star power-law two-clusters edges file degree links full-cone restricted \
+                  port-restricted symmetric uniform zipf tiny microcontroller board laptop desktop server";
+    let missing: Vec<&str> = values.split_whitespace().filter(|value| !reference.contains(value)).collect();
+    assert!(missing.is_empty(), "not in SCENARIOS.md: {missing:?}");
+}
+
+#[test]
+fn shares_of_all_nodes_become_counts_and_an_order_that_is_drawn() {
+    let text = SMALL.replacen(
+        "count = 5",
+        "machine = \"board\"\nshare = \"70 %\"\n[[nodes]]\nmachine = \"server\"\nshare = \"30 %\"\n[world]\nnodes = 11",
+        1,
+    );
+    let s = &cases(&text, &[]).unwrap()[0].scenario;
+    assert_eq!([s.nodes[0].count(), s.nodes[1].count()], [8, 3]);
+    assert_ne!(s.order(1), s.order(2));
+    assert_eq!(s.order(1).iter().filter(|kind| **kind == 1).count(), 3);
+    let more = &cases(&text, &["world.nodes=100"]).unwrap()[0].scenario;
+    assert_eq!([more.nodes[0].count(), more.nodes[1].count()], [70, 30]);
+    assert!(wrong(&text, &["nodes.0.count=3"]).starts_with("s.toml:4: give count or share, not both"));
 }
