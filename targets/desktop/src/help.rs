@@ -211,7 +211,7 @@ Options:
   --json           everything, in the form that adapters/sim/SCENARIOS.md explains
   -v               counting rules of all figures;  -q: no progress
 
-Instead of a scenario, what seeds draw: worlds in trouble, then healed, that must keep every rule:
+Instead of a scenario, worlds drawn from seeds: in trouble, then healed, keeping every rule:
   butter sim --swarm [--seed N] [--runs K] [--seconds S] [--threads N] [--json]
   --seconds S      no run begins after that                         [default: 60, without --runs]
   --seed N         the first seed                                   [default: a new one]

@@ -95,7 +95,8 @@ fn a_graph_shows_at_most_its_limits() {
     assert!(graph.known_all > 2000 && graph.known.len() == 2000, "{} {}", graph.known_all, graph.known.len());
     assert!(graph.known.iter().chain(&graph.together).all(|(a, b)| a < b && usize::from(*b) < 80));
     assert!(graph.nodes.iter().all(|node| node.age_s >= 30.0));
-    assert!(graph.together_all >= 80, "{}", graph.together_all);
+    // Few groups keep everything: at least one of three members.
+    assert!(graph.together_all >= 3, "{}", graph.together_all);
 }
 
 #[test]
