@@ -202,29 +202,30 @@ with the same seed gives the same figures on every machine, whatever --threads s
 Ctrl-C keeps the runs that have ended; a second one ends at once.
 
 Options:
-  --seed N         the seed of the first run; run i has seed N + i  [default: the scenario's]
-  --runs K         runs of each case                                [default: the scenario's]
-  --set KEY=VALUE  change a key of the scenario; may be repeated. Parts of a key are joined
+  --seed N         seed of the first run; run i has seed N + i  [default: the scenario's]
+  --runs K         runs of each case                            [default: the scenario's]
+  --set KEY=VALUE  change a key of the scenario; may be repeated. Parts of a key join
                    by dots; entries of a list are named by name or number, from 0
   --report DIR     write DIR/index.html, a page with plots over time
   --threads N      runs at the same time                            [default: all cores]
   --json           everything, in the form that adapters/sim/SCENARIOS.md explains
   -v               counting rules of all figures;  -q: no progress
 
-Instead of a scenario, worlds drawn from seeds: in trouble, then healed, keeping every rule:
+Instead of a scenario, worlds drawn from seeds: troubled, healed, keeping every rule:
   butter sim --swarm [--seed N] [--runs K] [--seconds S] [--threads N] [--json]
-  --seconds S      no run begins after that                         [default: 60, without --runs]
+  --seconds S      no run begins after that                [default: 60, without --runs]
   --seed N         the first seed                                   [default: a new one]
-  --without KINDS  what is not to happen, such as kill,pause;  --nodes N, --for-ms MS: less of it
+  --without KINDS  what is not to happen, such as kill,pause
+  --nodes N, --for-ms MS   less of it
   --shrink         look for a smaller case that fails
   --log FILE       append a line that says what was run
 
-Exit codes: 1 a rule of the protocol was broken, 2 the scenario makes no sense (the message
+Exit codes: 1 a rule of the protocol was broken, 2 the scenario makes no sense (the error
 says where: file:line).
 
 Examples:
   butter sim tests/scenarios/original-retention.toml --runs 200
-  butter sim tests/scenarios/original-retention.toml --set phase.churn.churn.rate='1/20 per s'
+  butter sim tests/scenarios/home.toml --set nodes.0.count=12 --runs 5
   butter sim tests/scenarios/home.toml --set nodes.0.count=12 --report /tmp/home
 
 The format of scenarios: adapters/sim/SCENARIOS.md
