@@ -29,6 +29,7 @@ mod lately;
 mod load;
 mod machine;
 mod net;
+mod record;
 pub mod report;
 pub mod run;
 pub mod sample;
@@ -48,6 +49,7 @@ pub use net::{
     Access, Hop, Loss, NatKind, NatModel, Net, NetCounters, PARTITIONS_MAX, PartitionId, Path, Plug, Regions,
     SegmentId, Sent, Way,
 };
+pub use record::Recording;
 pub use topology::{Topology, read_edges};
 pub use world::{GroupView, Hook, Job, Outcome, Spec, Who, World, WorldConfig};
 

@@ -9,6 +9,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("adapters/driver", &["core"]),
     ("adapters/crypto", &["core"]),
     ("adapters/store", &["core"]),
+    // Has nodes of its own, on real cryptography.
+    ("adapters/replay", &["core", "adapters/crypto"]),
+    ("adapters/sim", &["core", "adapters/crypto", "adapters/replay"]),
     // What brings a network and a clock builds on the loop, and on crypto and store where it offers a ready node.
     ("adapters", &["core", "adapters/driver", "adapters/crypto", "adapters/store"]),
     // Checks are above everything, and run what they check as programs.

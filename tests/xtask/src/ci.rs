@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::run::{Done, root, run, run_in};
 use crate::setup::TARGETS;
-use crate::size;
+use crate::{size, trace};
 
 /// Datagrams thrown in CI, and the seconds within which that must be done.
 const FUZZ: (u64, u32) = (10_000_000, 900);
@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc", what: "the documentation builds without warnings", run: doc },
     Step { name: "firmware", what: "packages outside the workspace are formatted, lint-free and link", run: firmware },
     Step { name: "size", what: "flash and RAM of the core are within tests/size.toml", run: size_table },
+    Step { name: "trace", what: "recorded nodes say the same on machines of 32 bits, in QEMU", run: trace::check },
     Step { name: "lab", what: "the tests on networks of namespaces, as root", run: lab_all },
     Step { name: "fuzz", what: "random, cut and altered datagrams do no harm", run: fuzz_ci },
 ];
@@ -112,6 +113,7 @@ fn no_std() -> Done {
         for (folder, name) in [
             ("adapters/crypto", "butter-crypto"),
             ("adapters/driver", "butter-driver"),
+            ("adapters/replay", "butter-replay"),
             ("adapters/store", "butter-store"),
         ] {
             if exists(folder) {

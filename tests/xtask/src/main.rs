@@ -6,6 +6,7 @@ mod run;
 mod setup;
 mod size;
 mod swarm;
+mod trace;
 
 use std::process::ExitCode;
 

@@ -86,7 +86,7 @@ pub struct World<'c> {
     net: Net,
     packets: Packets,
     sent: Vec<Sent>,
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     trace: u128,
     steps: u64,
     hook: Option<Hook>,

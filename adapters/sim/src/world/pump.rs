@@ -4,6 +4,7 @@ use butter_core::node::Destination;
 use butter_core::storage::{StoreDone, StoreTicket};
 use butter_core::time::Instant;
 use butter_core::wire::MTU;
+use butter_replay::Call;
 use twox_hash::XxHash3_128;
 
 use super::packets::{Origin, PacketId};
@@ -32,6 +33,9 @@ impl World<'_> {
             return;
         };
         self.checks.heard(to);
+        if let Some(recorder) = &mut slot.recorder {
+            recorder.call(clock, &Call::Datagram { from: origin.seen, bytes: &self.buffer[..len] });
+        }
         node.handle_datagram(clock, LINK, origin.seen, &mut self.buffer[..len]);
         self.pump(to);
     }
@@ -55,6 +59,9 @@ impl World<'_> {
         slot.wakes += 1;
         slot.spin = if slot.spin.0 == self.now { (self.now, slot.spin.1 + 1) } else { (self.now, 0) };
         assert!(slot.spin.1 < SPIN, "{who:?} spins at {clock:?}: {:?}", node.deadline());
+        if let Some(recorder) = &mut slot.recorder {
+            recorder.call(clock, &Call::Timeout);
+        }
         node.handle_timeout(clock);
         self.pump(who);
     }
@@ -70,8 +77,12 @@ impl World<'_> {
                 break;
             }
         }
-        let slot = &self.slots[who.index()];
+        let slot = &mut self.slots[who.index()];
         let deadline = slot.node.as_ref().filter(|_| !slot.paused).and_then(|node| node.deadline());
+        if let Some(recorder) = slot.recorder.as_mut().filter(|_| slot.node.is_some() && !slot.paused) {
+            recorder.call(slot.clock.read(self.now), &Call::Deadline);
+            recorder.bench.deadline(deadline);
+        }
         let at = deadline.map(|deadline| slot.clock.when(deadline.at).max(self.now));
         self.queue.arm(who, at);
     }
@@ -81,10 +92,15 @@ impl World<'_> {
         let clock = slot.clock.read(self.now);
         let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return false };
         let mut any = false;
+        if let Some(recorder) = &mut slot.recorder {
+            recorder.call(clock, &Call::Events);
+        }
         while let Some(event) = node.poll_event() {
             any = true;
             self.checks.event(self.now, who, event, node);
-            if !self.jobs.event(self.now, clock, who, event, node)
+            if let Some(recorder) = &mut slot.recorder {
+                recorder.bench.event(clock, event, node);
+            } else if !self.jobs.event(self.now, clock, who, event, node)
                 && let Some(hook) = &mut self.hook
             {
                 hook(clock, who, event, node);
@@ -98,7 +114,15 @@ impl World<'_> {
         let clock = slot.clock.read(self.now);
         let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return false };
         let mut any = false;
-        while let Some(transmit) = node.poll_transmit(clock, LINK, &mut self.buffer[..MTU]) {
+        if let Some(recorder) = &mut slot.recorder {
+            recorder.call(clock, &Call::Packets);
+        }
+        loop {
+            let transmit = node.poll_transmit(clock, LINK, &mut self.buffer[..MTU]);
+            if let Some(recorder) = &mut slot.recorder {
+                recorder.bench.packet(transmit, &self.buffer);
+            }
+            let Some(transmit) = transmit else { return any };
             any = true;
             self.checks.said(who);
             let bytes = &self.buffer[..transmit.len];
@@ -117,7 +141,6 @@ impl World<'_> {
                 self.queue.push(self.now.plus_us(sent.after_us), what);
             }
         }
-        any
     }
 
     fn pump_store(&mut self, who: Who) -> bool {
@@ -125,7 +148,12 @@ impl World<'_> {
         loop {
             let slot = &mut self.slots[who.index()];
             let Some(node) = slot.node.as_deref_mut().filter(|_| !slot.paused) else { return any };
-            let Some(op) = node.poll_store(&mut self.buffer) else { return any };
+            let op = node.poll_store(&mut self.buffer);
+            if let Some(recorder) = &mut slot.recorder {
+                recorder.call(slot.clock.read(self.now), &Call::Store);
+                recorder.bench.storing(op, &self.buffer);
+            }
+            let Some(op) = op else { return any };
             any = true;
             let ends = slot.disk.begin(self.now, op, &self.buffer);
             self.checks.storing(who, op);
@@ -144,6 +172,9 @@ impl World<'_> {
             return false;
         };
         self.checks.stored(self.now, who, ticket, result.is_ok(), node);
+        if let Some((recorder, number)) = slot.recorder.as_mut().and_then(|r| r.bench.stored(ticket).map(|n| (r, n))) {
+            recorder.call(clock, &Call::Stored { number, result: result.map_err(Into::into) });
+        }
         node.handle_store(clock, StoreDone { ticket, result });
         true
     }

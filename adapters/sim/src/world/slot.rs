@@ -10,6 +10,7 @@ use butter_core::identity::{Identity, Network};
 use butter_core::memory::Memory;
 use butter_core::time::Instant;
 use butter_core::wire::{HostRecord, MTU};
+use butter_replay::{Call, Start};
 
 use super::packets::PacketId;
 use super::queue::What;
@@ -19,6 +20,7 @@ use crate::disk::Disk;
 use crate::fault::Clock;
 use crate::machine::Machine;
 use crate::net::{Plug, SegmentId};
+use crate::record::Recorder;
 
 /// The one link of a simulated node.
 pub(crate) const LINK: LinkId = LinkId(0);
@@ -89,6 +91,8 @@ pub(crate) struct Slot<'c> {
     pub hosts: Vec<HostRecord>,
     /// What nodes that are gone had counted.
     pub counted: Vec<u64>,
+    /// What writes down its calls, if something does.
+    pub recorder: Option<Box<Recorder>>,
 }
 
 impl<'c> World<'c> {
@@ -138,6 +142,7 @@ impl<'c> World<'c> {
             spin: (Instant::ZERO, 0),
             hosts: Vec::new(),
             counted: Vec::new(),
+            recorder: None,
             spec,
         });
         self.start_at(who, at);
@@ -173,6 +178,9 @@ impl<'c> World<'c> {
         let mut seed = [0; 32];
         let boot = u64::from(who.0) << 32 | u64::from(slot.boots);
         chance::stream(self.config.seed, "boot", boot).fill(&mut seed);
+        if let Some(recorder) = &mut slot.recorder {
+            recorder.start(&slot.spec.machine, &Start { secret: slot.secret, seed, network: &slot.spec.network });
+        }
         let Machine { limits, config, .. } = &slot.spec.machine;
         let mut config = config.clone();
         if slot.spec.tells_site {
@@ -181,8 +189,10 @@ impl<'c> World<'c> {
         let node = Node::new(Instant::ZERO, config, identity, seed, self.crypto, Memory::heap(limits));
         let mut node = node.unwrap_or_else(|error| panic!("the machine of {who:?} cannot work: {error}"));
         for record in std::mem::take(&mut slot.hosts) {
+            slot.recorder.iter_mut().for_each(|recorder| recorder.call(Instant::ZERO, &Call::Remember(record)));
             node.remember(Instant::ZERO, &record, LINK);
         }
+        slot.recorder.iter_mut().for_each(|recorder| recorder.call(Instant::ZERO, &Call::Link));
         node.handle_link(Instant::ZERO, LINK, LinkState::Up { mtu: MTU as u16 });
         slot.node = Some(Box::new(node));
         let id = slot.id;
