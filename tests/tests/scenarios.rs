@@ -54,7 +54,7 @@ fn cases(name: &str, sets: &[&str]) -> Vec<Case> {
 /// Figures that matter, as the baseline names them, their means, and by how much those may differ.
 fn means(name: &str, found: &[Found<'_>]) -> Vec<(String, f64, f64)> {
     let of_case = |case: &Found<'_>| {
-        let leading = case.figures.iter().filter(|figure| figure.leads());
+        let leading = case.figures.iter().filter(|figure| figure.target.is_some() || !figure.beside.is_empty());
         let key = |figure: &str| format!("{name} / {} / {figure}", case.name);
         let with_leeway = |figure: &butter_sim::report::Figure| {
             let (mean, (low, high)) = (figure.mean?, figure.interval.unwrap_or_default());

@@ -152,6 +152,7 @@ const OPTIONS: &[(&str, Option<Topic>)] = &[
     ("seed", Some(Topic::Sim)),
     ("runs", Some(Topic::Sim)),
     ("set", Some(Topic::Sim)),
+    ("case", Some(Topic::Sim)),
     ("report", Some(Topic::Sim)),
     ("threads", Some(Topic::Sim)),
     ("swarm", Some(Topic::Sim)),
@@ -214,7 +215,7 @@ impl Said {
     }
 
     fn option(&mut self, name: &'static str, parser: &mut Parser) -> Result<(), Failure> {
-        if self.has(name) && !["join", "set", "verbose"].contains(&name) {
+        if self.has(name) && !["join", "set", "case", "verbose"].contains(&name) {
             return Err(Failure::usage(format!("--{name} is given twice")));
         }
         self.options.push(name);
@@ -238,6 +239,7 @@ impl Said {
             "runs" => self.sim.runs = Some(number(name, &text(name, value()?)?, 1)?),
             "threads" => self.sim.threads = Some(number(name, &text(name, value()?)?, 1)?),
             "set" => self.sim.sets.push(text(name, value()?)?),
+            "case" => self.sim.only.push(text(name, value()?)?),
             "report" => self.sim.report = Some(value()?.into()),
             "swarm" => drop(self.sim.swarm.get_or_insert_default()),
             "seconds" => {

@@ -193,7 +193,7 @@ const SIM: &str = "\
 butter sim: run a simulated network
 
 Usage: butter sim SCENARIO.toml [--seed N] [--runs K] [--set KEY=VALUE]... [--json]
-                  [--report DIR] [--threads N]
+                  [--case NAME]... [--report DIR] [--threads N]
 
 Runs many real nodes in one process, on a virtual clock, as a scenario says: who is there,
 how packets travel, what goes wrong, what is put and got. Prints what was measured: means
@@ -206,6 +206,7 @@ Options:
   --runs K         runs of each case                            [default: the scenario's]
   --set KEY=VALUE  change a key of the scenario; may be repeated. Parts of a key join
                    by dots; entries of a list are named by name or number, from 0
+  --case NAME      run only the case with this name; may be repeated  [default: all]
   --report DIR     write DIR/index.html, a page with plots over time
   --threads N      runs at the same time                            [default: all cores]
   --json           everything, in the form that adapters/sim/SCENARIOS.md explains
@@ -225,7 +226,7 @@ says where: file:line).
 
 Examples:
   butter sim tests/scenarios/original-retention.toml --runs 200
-  butter sim tests/scenarios/home.toml --set nodes.0.count=12 --runs 5
+  butter sim tests/scenarios/original-retention.toml --case 'p = 1/50' --threads 1
   butter sim tests/scenarios/home.toml --set nodes.0.count=12 --report /tmp/home
 
 The format of scenarios: adapters/sim/SCENARIOS.md

@@ -31,6 +31,8 @@ pub struct Sim {
     pub runs: Option<u32>,
     /// Changes, each `key=value`.
     pub sets: Vec<String>,
+    /// The cases to run, by name; none: all.
+    pub only: Vec<String>,
     /// Where to write a page with plots.
     pub report: Option<PathBuf>,
     /// Runs at the same time; `None`: as many as there are cores.
@@ -66,6 +68,20 @@ fn memory_available() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The cases that are wanted.
+fn chosen(sim: &Sim, mut cases: Vec<Case>) -> Result<Vec<Case>, Failure> {
+    if let Some(name) = sim.only.iter().find(|name| !cases.iter().any(|case| case.name == **name)) {
+        let names: Vec<String> = cases.iter().map(|case| format!("{:?}", case.name)).collect();
+        let file = sim.scenario.display();
+        return Err(Failure::usage(match cases.iter().all(|case| case.name.is_empty()) {
+            true => format!("{file} has no cases: leave out --case"),
+            false => format!("--case {name}: {file} has the cases {}", names.join(", ")),
+        }));
+    }
+    cases.retain(|case| sim.only.is_empty() || sim.only.contains(&case.name));
+    Ok(cases)
 }
 
 /// How many runs fit into memory at the same time, up to `threads`.
@@ -110,7 +126,7 @@ fn tell(progress: &mut Progress, runs: &Runs, cases: &[Case], ended: &AtomicBool
 /// The scenario makes no sense, no run ended before it was interrupted, or a rule of the protocol was broken.
 pub fn sim(sim: &Sim, json: bool, verbosity: i8) -> Result<(), Failure> {
     let source = Source::read(&sim.scenario, &sim.sets).map_err(|problem| wrong(&problem))?;
-    let cases = source.cases().map_err(|problem| wrong(&problem))?;
+    let cases = chosen(sim, source.cases().map_err(|problem| wrong(&problem))?)?;
     let first = &cases[0].scenario;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runs = Runs {
@@ -199,13 +215,15 @@ impl Told<'_> {
         let each = if counts.len() > 1 { " of each case" } else { "" };
         let last = self.runs.seed + (most as u64).saturating_sub(1);
         let seeds = if most > 1 { format!("seeds {} to {last}", self.runs.seed) } else { format!("seed {last}") };
-        let sets: String = self.sim.sets.iter().map(|set| format!(", {set}")).collect();
+        let changed = self.sim.only.iter().chain(&self.sim.sets);
+        let sets: String = changed.map(|change| format!(", {change}")).collect();
         format!("{runs}{each}, {seeds}{sets}; {}", duration(Duration::from_secs_f64(self.wall_s)))
     }
 
     /// The command that gives the same figures.
     fn command(&self) -> String {
-        let sets: String = self.sim.sets.iter().map(|set| format!(" --set '{set}'")).collect();
+        let mut sets: String = self.sim.only.iter().map(|case| format!(" --case '{case}'")).collect();
+        sets.extend(self.sim.sets.iter().map(|set| format!(" --set '{set}'")));
         format!("butter sim {} --seed {} --runs {}{sets}", self.source.name(), self.runs.seed, self.runs.runs)
     }
 

@@ -32,24 +32,9 @@ pub fn bootstrap_95(figures: &[f64], seed: u64) -> (f64, f64) {
     (means[RESAMPLES / 40], means[RESAMPLES - RESAMPLES / 40 - 1])
 }
 
-/// The share of items that live after `seconds`, when each has `copies` that nobody repairs and that die with rate
-/// `per_second`: 1 − (1 − e^(−pT))^copies. (Deaths drawn once a second would make it 1 − (1 − (1 − p)^T)^copies, slightly
-/// less: 90.61 % instead of 90.82 % at p = 1/50 over 30 s with 3 copies.)
-pub fn without_repair(per_second: f64, seconds: f64, copies: u32) -> f64 {
-    1.0 - (1.0 - (-per_second * seconds).exp()).powi(copies as i32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_repair_figures_are_those_of_theory() {
-        for (per_second, percent) in [(1.0 / 50.0, 90.815), (1.0 / 100.0, 98.259), (1.0 / 1000.0, 99.9974)] {
-            let figure = without_repair(per_second, 30.0, 3) * 100.0;
-            assert!((figure - percent).abs() < 0.001, "{figure} {percent}");
-        }
-    }
 
     #[test]
     fn the_interval_holds_the_mean_and_shrinks() {
