@@ -41,6 +41,7 @@ impl Node<'_> {
         let (now_wanted, count) = (seat.wanted, seat.live() as u8);
         let deaths = seat.members.iter().filter(|m| m.state == MemberState::Dead).count() as u32;
         let in_vain = count < now_wanted && seat.recruit.in_vain();
+        let may_grow = count == now_wanted && seat.recruit.may_grow(self.env.now);
         let size = seat.size;
         let exposure_ms = self.exposure_ms(seat);
         let repair_ms = self.env.config.beat_ms + REPAIR_MS;
@@ -49,7 +50,7 @@ impl Node<'_> {
         let new = if in_vain && now_wanted > least {
             // There is nobody with a seat to spare: what there is must do.
             count.max(least)
-        } else if count == now_wanted && needed(exposure_ms) > now_wanted && !self.cold_group(size) {
+        } else if may_grow && needed(exposure_ms) > now_wanted && !self.cold_group(size) {
             now_wanted + 1
         } else if calm && needed(exposure_ms / 2) < now_wanted && now_wanted > least {
             now_wanted - 1
@@ -57,6 +58,12 @@ impl Node<'_> {
             return;
         };
         let Some(seat) = self.groups.seats.get_mut(handle) else { return };
+        if new > now_wanted {
+            // Else what failed before would make us want fewer at once, and more again, without end.
+            seat.recruit.begin_anew();
+        } else if in_vain {
+            seat.recruit.give_up(self.env.now);
+        }
         seat.wanted = new;
         seat.version += 1;
         seat.writer = self.env.rng.next_u32();

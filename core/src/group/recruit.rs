@@ -25,6 +25,8 @@ const ADMIT_MS: u32 = 3_000;
 const OTHERS_MS: u32 = 1_200;
 /// Milliseconds until hosts that refused, or did not answer, are asked again: doubles up to 8 times this.
 const AGAIN_MS: u32 = 1_000;
+/// A group that wanted more than there are tries that again after `AGAIN_MS`, doubled so many times at most.
+const GROW_SHIFT_MAX: u8 = 6;
 
 /// An offer that we made.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,9 @@ pub(crate) struct Recruit {
     failures: u8,
     /// When somebody last joined.
     joined: Instant,
+    /// When more members than there are may be wanted again, and how often that was in vain since somebody joined.
+    grow: Instant,
+    given_up: u8,
 }
 
 fn short(id: &NodeId) -> u32 {
@@ -63,6 +68,22 @@ impl Recruit {
     /// Whether nobody was found when last looked for.
     pub fn in_vain(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Whether more members may be wanted than there are: not soon after that was in vain.
+    pub fn may_grow(&self, now: Instant) -> bool {
+        now >= self.grow
+    }
+
+    /// More members are wanted than were looked for so far: that nobody was found before says nothing.
+    pub fn begin_anew(&mut self) {
+        self.failures = 0;
+    }
+
+    /// More were wanted in vain: each time it takes longer until that is tried again, until somebody joins.
+    pub fn give_up(&mut self, now: Instant) {
+        self.grow = now.plus_ms(AGAIN_MS << self.given_up.min(GROW_SHIFT_MAX));
+        self.given_up = self.given_up.saturating_add(1);
     }
 
     /// The membership has changed: whoever is a member needs no offer.
@@ -267,6 +288,7 @@ impl Node<'_> {
         let entry = MemberEntry { id: from, incarnation, state: MemberState::Live, addr: Default::default() };
         merge_entry(&mut seat.members, &entry);
         seat.recruit.joined = self.env.now;
+        seat.recruit.given_up = 0;
         seat.recruit.failures = 0;
         self.env.counters.recruits += 1;
         let asked = self.describe(handle).zip(self.dial(&from, None)).and_then(|(descriptor, peer)| {

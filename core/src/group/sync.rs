@@ -418,10 +418,7 @@ impl Node<'_> {
             return;
         };
         match (wait, stored) {
-            (Wait::Kept(index), Stored::Done) => {
-                self.item_stored(&key, index);
-                self.pull_step(handle, i);
-            }
+            (Wait::Kept(_), Stored::Done) => self.pull_step(handle, i),
             (Wait::List, Stored::Got(buffer)) => {
                 if let Some(pull) = self.pull_mut(handle, i) {
                     pull.list = Some(buffer);

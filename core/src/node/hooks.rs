@@ -168,7 +168,13 @@ impl Node<'_> {
             StoreOwner::Serve(serve) => self.serve_stored(serve, at, stored),
             StoreOwner::Op(op) => self.op_stored(op, at, stored),
             StoreOwner::List(place) => self.list_stored(place, at, stored),
-            StoreOwner::Seat(seat, pull) => self.seat_stored(seat, pull, stored),
+            StoreOwner::Seat(seat, pull) => {
+                if matches!(stored, Stored::Done) {
+                    // Also when the pull was given up meanwhile: what is on the disk must not be missing in the index.
+                    self.item_stored(&at.key, at.index);
+                }
+                self.seat_stored(seat, pull, stored);
+            }
         }
     }
 

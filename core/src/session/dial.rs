@@ -149,12 +149,12 @@ impl Node<'_> {
         }
         let Some(id) = self.peers.handle_at(slot) else { return };
         let Some(peer) = self.peers.get(id) else { return };
-        if peer.up && peer.step == Step::Idle && peer.holds == 0 && !peer.closing {
-            if now.ms_since(peer.last_heard) >= self.env.config.session_idle_ms {
-                self.close(slot);
-            }
-        } else if peer.up && peer.keeps > 0 && peer.urgent.is_empty() && now.ms_since(peer.last_sent) >= KEEP_MS {
-            self.send(id, Out::Path(Notice::Facts));
+        let idle = peer.up && peer.step == Step::Idle && peer.holds == 0 && !peer.closing;
+        let keep = peer.up && peer.keeps > 0 && peer.urgent.is_empty() && now.ms_since(peer.last_sent) >= KEEP_MS;
+        if idle && now.ms_since(peer.last_heard) >= self.env.config.session_idle_ms {
+            self.close(slot);
+        } else if keep && !self.send(id, Out::Path(Notice::Facts)) {
+            return self.env.timers.set(Timer::Peer(slot), now.plus_ms(super::handshake::NO_ROOM_MS));
         }
         self.schedule(slot);
     }

@@ -23,7 +23,7 @@ use crate::node::{Env, Node, Out, PeerId};
 /// What both sides mix in first: protocol and version.
 pub const PROLOGUE: &[u8] = b"butter 1";
 /// Milliseconds until a Hello that found no room in the table of handshakes is tried again.
-const NO_ROOM_MS: u32 = 50;
+pub(super) const NO_ROOM_MS: u32 = 50;
 /// Milliseconds for which a peer must be unused to make room for one that comes to us.
 const STRANGER_MS: u32 = 1_000;
 /// Id and boot.
