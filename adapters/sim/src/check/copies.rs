@@ -14,7 +14,7 @@ use crate::world::Who;
 /// was under way then may still end.
 const LEASE_SLACK_MS: u32 = 60_000;
 /// The longest object that is one item: a block, or an extent with 127 data blocks.
-const ITEM_MAX: u64 = 127 * BLOCK as u64;
+pub const ITEM_MAX: u64 = 127 * BLOCK as u64;
 /// Nodes that held an item before it was acknowledged and are gone, kept for the acknowledgement.
 const GONE_MAX: usize = 16;
 
@@ -39,6 +39,8 @@ struct Promise {
 struct Copied {
     holders: Vec<Holder>,
     promise: Option<Promise>,
+    /// When a node with a whole copy died last.
+    died: Option<Instant>,
 }
 
 impl Copied {
@@ -71,20 +73,23 @@ impl Copies {
         self.held.insert((who, at.key));
     }
 
-    /// An item was deleted from a node's disk. Whether that was the last whole live copy of an item that was owed.
-    pub fn deleted(&mut self, now: Instant, who: Who, key: &Key) -> bool {
+    /// An item was deleted from a node's disk. Whether that was the last whole live copy of an item that was owed, when no
+    /// other one died in the `unseen_ms` before: nobody could know of that yet.
+    pub fn deleted(&mut self, now: Instant, who: Who, key: &Key, unseen_ms: u32) -> bool {
         self.held.remove(&(who, *key));
         let Some(copied) = self.items.get_mut(key) else { return false };
         let before = copied.promise.map_or(0, |promise| copied.whole(promise));
         Copies::leave(copied, who);
         let last =
             copied.promise.is_some_and(|promise| before > 0 && copied.whole(promise) == 0 && now < promise.until);
+        let unseen = copied.died.is_some_and(|died| now <= died.plus_ms(unseen_ms));
+        self.lost += u64::from(last && unseen);
         self.tidy(key);
-        last
+        last && !unseen
     }
 
     /// A node died, and its copies with it.
-    pub fn died(&mut self, who: Who) {
+    pub fn died(&mut self, now: Instant, who: Who) {
         let keys: Vec<Key> =
             self.held.range((who, Key::default())..).take_while(|(of, _)| *of == who).map(|x| x.1).collect();
         for key in keys {
@@ -94,6 +99,9 @@ impl Copies {
             Copies::leave(copied, who);
             let after = copied.promise.map(|promise| copied.whole(promise));
             self.lost += u64::from(before.is_some_and(|n| n > 0) && after == Some(0));
+            if before > after {
+                copied.died = Some(now);
+            }
             self.tidy(&key);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | rule | what it says |
 //! |---|---|
-//! | `copy` | the last live copy of an acknowledged item is never deleted before its lease is over |
+//! | `copy` | the last live copy of an acknowledged item is never deleted before its lease is over, but for deaths just then |
 //! | `acknowledged` | an acknowledgement tells of as many copies as were made |
 //! | `returned` | an item whose lease is over is not stored again |
 //! | `answer` | a put or get ends within its bound, unless its node dies |
@@ -34,6 +34,7 @@ use butter_core::time::Instant;
 
 use crate::world::{Who, World};
 use copies::Copies;
+pub(crate) use copies::ITEM_MAX;
 use node::Watched;
 use story::{Story, Told};
 
@@ -41,6 +42,8 @@ use story::{Story, Told};
 const ROUND_MS: u32 = 10_000;
 /// Virtual milliseconds between looks.
 const LOOK_MS: u32 = 1_000;
+/// Virtual milliseconds besides three beats in which a death may not have been noticed yet.
+const UNSEEN_MS: u32 = 2_000;
 /// The longest that a put or get may take, in virtual milliseconds, but for the time in which its node stood still.
 const JOB_MS_MAX: u64 = 600_000;
 
@@ -119,7 +122,7 @@ impl Checks {
 
     pub fn died(&mut self, now: Instant, who: Who) {
         self.watched(who).storing.clear();
-        self.copies.died(who);
+        self.copies.died(now, who);
         self.note(now, who, "dies", 0);
     }
 
@@ -183,7 +186,9 @@ impl Checks {
             }
             Some(StoreOp::Delete { key, .. }) => {
                 self.story.push(now, who, Told::Deleted(key));
-                if self.copies.deleted(now, who, &key) && !node.leaving() {
+                // Two beats in which a death shows, and the time that probes and our own deletion take.
+                let unseen_ms = 3 * node.config().beat_ms + UNSEEN_MS;
+                if self.copies.deleted(now, who, &key, unseen_ms) && !node.leaving() {
                     self.violated("copy", now, Some(who), format!("deleted the last live copy of {key:?}"));
                 }
             }

@@ -112,6 +112,8 @@ pub fn at_rest(world: &World<'_>) -> Result<(), (Option<Who>, String)> {
         match info.state {
             GroupState::Goldilocks => {}
             GroupState::Hot => return Err((Some(*who), format!("group {id:?} has {} members", members.len()))),
+            // More than `replicas` it wants while it has time to look for them, and hosts keep seats for those who have fewer.
+            GroupState::Cold if members.len() >= world.node(*who).map_or(0, |node| node.config().replicas.into()) => {}
             GroupState::Cold => {
                 let size = world.node(*who).and_then(|node| node.seat_size(info.seat)).unwrap_or(0);
                 let free = world.up().find(|other| {
