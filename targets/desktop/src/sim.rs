@@ -84,6 +84,24 @@ fn chosen(sim: &Sim, mut cases: Vec<Case>) -> Result<Vec<Case>, Failure> {
     Ok(cases)
 }
 
+/// The page in a directory.
+fn page_of(dir: &Path) -> PathBuf {
+    dir.join("index.html")
+}
+
+/// Makes the directory of the page, and finds out whether the page can be written: better now than after hours of runs.
+fn can_write(dir: &Path) -> Result<(), Failure> {
+    let file = page_of(dir);
+    let new = !file.exists();
+    let opened = std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::OpenOptions::new().append(true).create(true).open(&file).map(drop));
+    opened.map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
+    if new {
+        let _ = std::fs::remove_file(&file);
+    }
+    Ok(())
+}
+
 /// How many runs fit into memory at the same time, up to `threads`.
 fn threads_that_fit(sim: &Sim, cases: &[Case], threads: usize) -> Result<usize, Failure> {
     let need = cases.iter().map(|case| memory_bytes(&case.scenario)).max().unwrap_or(0);
@@ -140,6 +158,9 @@ pub fn sim(sim: &Sim, json: bool, verbosity: i8) -> Result<(), Failure> {
         },
         series: SERIES,
     };
+    if let Some(dir) = &sim.report {
+        can_write(dir)?;
+    }
     let mut interrupts = 0;
     signals::on_stop(move || {
         interrupts += 1;
@@ -240,9 +261,9 @@ impl Told<'_> {
             facts,
             cases: self.cases.to_vec(),
         };
-        let file = dir.join("index.html");
-        let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&file, page.html()));
-        written.map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
+        let file = page_of(dir);
+        std::fs::write(&file, page.html())
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
         log::info!("wrote {}", file.display());
         Ok(())
     }
