@@ -45,6 +45,10 @@ const ITEM: usize = 4096;
 const LIMIT: Duration = Duration::from_secs(60);
 /// Runs of the simulator.
 const RUNS: u64 = 40;
+/// What a group holds, in percent of all items: a run loses groups, not items.
+const GROUP: f64 = 100.0 * 7.0 / ITEMS as f64;
+/// By how much a real median may be outside of the simulated interval.
+const SLACK: f64 = 1.5;
 /// The schedule.
 const SEED: u64 = 1;
 
@@ -314,6 +318,8 @@ fn real_processes_keep_and_detect_what_the_simulator_says() {
     let real = real::run(&lab, &kills);
     tell(&format!("    real: retained {:.1} %, found dead after {:.2} s", real.retained, real.detected));
     tell(&format!("    deaths found out: {} real, {} simulated", real.found, simulated[0].found));
-    assert!(kept.0 <= real.retained && real.retained <= 100.0, "{real:?}");
-    assert!(detected.0 <= real.detected && real.detected <= detected.2, "{real:?}");
+    // One run in thirteen of what the simulator says itself lies outside one of its intervals; a test must fail less often.
+    assert!(real.retained >= kept.0 - GROUP, "less is retained than the simulator says: {real:?}");
+    let sooner_or_later = detected.0 / SLACK <= real.detected && real.detected <= detected.2 * SLACK;
+    assert!(sooner_or_later, "deaths are not found out when the simulator says: {real:?}");
 }
