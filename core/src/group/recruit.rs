@@ -356,6 +356,8 @@ impl Node<'_> {
         if admitted {
             self.pointers_hand_over(&from, &group);
         } else {
+            // Its offer of a moment ago is void: without this it would be asked again at once, without end.
+            self.hosts.has_no_room(&from);
             self.member_becomes(handle, &from, MemberState::Left);
         }
     }
