@@ -21,6 +21,8 @@ const DOUBT_MS: u32 = 200;
 const CONNECT_MS: u32 = 2_500;
 /// The part of an interval for which a partner whose beat is late must have been silent.
 const QUIET: u32 = 4;
+/// The least interval that a partner is taken to beat at, in milliseconds: who tells of less makes us doubt no more often.
+const INTERVAL_MIN_MS: u16 = 50;
 /// So many beats to each partner tell of a group after it changed; at other times it is told of in its turn.
 const NEWS_BEATS: u32 = 4;
 /// Groups of ours that a newcomer is told of.
@@ -95,7 +97,7 @@ impl Partner {
     /// A beat has come, which tells when the next one will. One that is sent out of turn, because something has changed,
     /// tells of a short time: the interval is forgotten slowly.
     fn beaten(&mut self, now: Instant, next_ms: u16) {
-        self.interval_ms = next_ms.max(self.interval_ms - self.interval_ms / 8);
+        self.interval_ms = next_ms.max(self.interval_ms - self.interval_ms / 8).max(INTERVAL_MIN_MS);
         self.due = now.plus_ms(next_ms.into());
         self.heard = self.heard.max(now);
     }

@@ -227,7 +227,7 @@ says where: file:line).
 Examples:
   butter sim tests/scenarios/original-retention.toml --runs 200
   butter sim tests/scenarios/original-retention.toml --case 'p = 1/50' --threads 1
-  butter sim tests/scenarios/home.toml --set nodes.0.count=12 --report /tmp/home
+  butter sim tests/scenarios/home.toml --set nodes.0.count=12 --report home-report
 
 The format of scenarios: adapters/sim/SCENARIOS.md
 ";

@@ -56,18 +56,7 @@ pub(crate) fn idle(s: &Settings, crypto: &dyn Crypto) {
         held.push(nodes.iter().map(items).sum::<f64>() / n);
         groups.push(world.groups().len() as f64);
     }
-    println!(
-        "idle: {} nodes, {} items each of {} bytes, r = {}, beats {} ms, {} ‰ lost; {runs} worlds, seeds {} to {}, {seconds} s after {} s of rest",
-        s.nodes,
-        s.items,
-        s.bytes,
-        s.replicas,
-        s.beat_ms,
-        s.loss,
-        s.seed,
-        s.seed + runs - 1,
-        REST_MS / 1000
-    );
+    println!("{}, {seconds} s after {} s of rest", s.head("idle", "", runs), REST_MS / 1000);
     let (low, high) = bootstrap_95(&figures[0], s.seed);
     say(
         "bytes sent",
@@ -123,17 +112,7 @@ pub(crate) fn repair(s: &Settings, crypto: &dyn Crypto) {
         floor.push(lost);
         took.push(whole.since(began) as f64 / 1e6);
     }
-    println!(
-        "repair: {} nodes, {} items each of {} bytes, r = {}, beats {} ms, {} ‰ lost; the node that holds most dies; {runs} worlds, seeds {} to {}",
-        s.nodes,
-        s.items,
-        s.bytes,
-        s.replicas,
-        s.beat_ms,
-        s.loss,
-        s.seed,
-        s.seed + runs - 1
-    );
+    println!("{}", s.head("repair", "; the node that holds most dies", runs));
     let (low, high) = bootstrap_95(&ratio, s.seed);
     say(
         "over the floor",

@@ -55,17 +55,8 @@ pub(crate) fn heal(s: &Settings, crypto: &dyn Crypto) {
         expired += u32::from(mayfly.is_some());
         returned += u32::from(mayfly.is_some_and(|key| world.holders(key).next().is_some()));
     }
-    println!(
-        "healing: {} nodes, {} items each of {} bytes, r = {}, beats {} ms, {} ‰ lost; cut in two for {seconds} s, one more item put by each meanwhile; {runs} worlds, seeds {} to {}",
-        s.nodes,
-        s.items,
-        s.bytes,
-        s.replicas,
-        s.beat_ms,
-        s.loss,
-        s.seed,
-        s.seed + runs - 1
-    );
+    let more = format!("; cut in two for {seconds} s, one more item put by each meanwhile");
+    println!("{}", s.head("healing", &more, runs));
     for (name, figures, rule) in [
         ("back to r", &mut took, "s from the healing until r running nodes have the bytes of each acknowledged item"),
         ("whole", &mut full, "s until besides all groups are goldilocks and agree"),

@@ -58,6 +58,21 @@ struct Settings {
 }
 
 impl Settings {
+    /// The setting, with how the runs were made: what every table begins with. `more`: what else was done.
+    fn head(&self, what: &str, more: &str, runs: u64) -> String {
+        format!(
+            "{what}: {} nodes, {} items each of {} bytes, r = {}, beats {} ms, {} ‰ lost{more}; {runs} worlds, seeds {} to {}",
+            self.nodes,
+            self.items,
+            self.bytes,
+            self.replicas,
+            self.beat_ms,
+            self.loss,
+            self.seed,
+            self.seed + runs - 1
+        )
+    }
+
     /// A world of such nodes that have found each other.
     fn world<'c>(&self, crypto: &'c dyn Crypto, seed: u64, nodes: u32) -> (World<'c>, Vec<Who>) {
         let lan = Path::uniform(self.latency_us, self.latency_us);
