@@ -5,11 +5,11 @@ use super::known::{log2_fixed, said_room};
 use super::{Groups, Notice, Phase, SIZES, Seat, log2, seat_blocks};
 use crate::addr::Addr;
 use crate::exchange::{Body, Served, Status};
-use crate::id::GroupId;
+use crate::id::{GroupId, NodeId};
 use crate::node::{Node, PeerId, Timer};
 use crate::retrieve::OpOwner;
 use crate::time::Instant;
-use crate::wire::{Descriptor, GroupHint, MemberEntry, MemberState, Writer};
+use crate::wire::{Descriptor, Facts, GroupHint, MemberEntry, MemberState, Writer};
 
 /// The longest random wait before founding, in milliseconds: time to hear of somebody else's group.
 const FOUNDING_WAIT_MS: u32 = 1_000;
@@ -115,7 +115,10 @@ impl Node<'_> {
         let me = self.env.me;
         let Node { hosts, env, .. } = self;
         let willing = hosts.recruits(env, &[], false, &mut |id| *id == me);
-        let able = willing.iter().find(|id| hosts.get(env, id).is_some_and(|host| host.facts.free >= room)).copied();
+        // Those that said that they have room first, then those that have said nothing yet.
+        let facts = |id: &&NodeId| hosts.get(env, id).map_or(Facts::default(), |host| host.facts);
+        let able = willing.iter().find(|id| facts(id).free >= room);
+        let able = able.or_else(|| willing.iter().find(|id| facts(id) == Facts::default())).copied();
         let mut asked = false;
         if let Some(peer) = able.and_then(|id| self.dial(&id, None)) {
             for founder in self.groups.founders.clone().iter().filter(|founder| founder.size == size) {

@@ -17,7 +17,7 @@ const TRIES_MAX: u8 = 16;
 /// Seat sizes tried when a group is to be founded.
 const FOUND_MAX: u8 = 4;
 /// Hosts that may decline to found a group for one item before it is said that there is no room.
-const DECLINED_MAX: u8 = 4;
+const DECLINED_MAX: u8 = 16;
 /// Milliseconds until a put whose founding could not wait with the others looks again.
 const FOUND_AGAIN_MS: u32 = 200;
 /// The largest seat that is founded: 8 · 8^5 blocks, 1 GiB.
