@@ -1,0 +1,4 @@
+//! Nodes on embassy's stack, joined by cables in memory.
+
+mod cable;
+mod nodes;
