@@ -113,6 +113,7 @@ fn no_std() -> Done {
         for (folder, name) in [
             ("adapters/crypto", "butter-crypto"),
             ("adapters/driver", "butter-driver"),
+            ("adapters/neighbour", "butter-neighbour"),
             ("adapters/replay", "butter-replay"),
             ("adapters/store", "butter-store"),
         ] {
