@@ -32,7 +32,7 @@ mod mailbox;
 mod net;
 mod node;
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
 use core::future::{Future as _, poll_fn};
 use core::pin::pin;
@@ -99,10 +99,14 @@ pub fn new<'d, D: Disk, const MAIL: usize, const RX: usize>(
     resources: &'d mut Resources<'d, MAIL, RX>,
 ) -> (Node<'d>, Runner<'d, D>) {
     let Resources { mailbox, shared, buffers, rx, tx, rx_packets, tx_packets } = resources;
-    let shared =
-        shared.insert(Shared { core: RefCell::new(core), places: RefCell::new(mailbox), waker: RefCell::new(None) });
+    let shared = shared.insert(Shared {
+        core: RefCell::new(core),
+        places: RefCell::new(mailbox),
+        waker: RefCell::new(None),
+        link: Cell::new(false),
+    });
     let socket = UdpSocket::new(stack, rx_packets, rx.as_flattened_mut(), tx_packets, tx.as_flattened_mut());
-    (Node(shared), Runner { shared, net: Udp::new(stack, socket), disk, buffers })
+    (Node(shared), Runner { shared, net: Udp::new(stack, socket, shared), disk, buffers })
 }
 
 /// What makes a node run: to be given to a task of its own.

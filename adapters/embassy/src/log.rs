@@ -6,6 +6,8 @@ macro_rules! info {
         ::log::info!($($arg)*);
         #[cfg(feature = "defmt")]
         ::defmt::info!($($arg)*);
+        #[cfg(not(any(feature = "log", feature = "defmt")))]
+        let _ = if false { $crate::log::ignore(&::core::format_args!($($arg)*)) };
     }};
 }
 
@@ -15,7 +17,13 @@ macro_rules! warning {
         ::log::warn!($($arg)*);
         #[cfg(feature = "defmt")]
         ::defmt::warn!($($arg)*);
+        #[cfg(not(any(feature = "log", feature = "defmt")))]
+        let _ = if false { $crate::log::ignore(&::core::format_args!($($arg)*)) };
     }};
 }
 
 pub(crate) use {info, warning};
+
+/// Keeps the arguments used, whatever the features.
+#[cfg(not(any(feature = "log", feature = "defmt")))]
+pub(crate) fn ignore(_: &core::fmt::Arguments<'_>) {}

@@ -1,6 +1,6 @@
 //! What the application's tasks wait for, and how the node's events get there.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::ops::ControlFlow;
 use core::task::{Context, Poll, Waker};
 
@@ -29,7 +29,7 @@ pub(crate) enum Wait {
     Put(PutId, Deque<u32, BLOCKS>),
     Get(GetId, Deque<u32, BLOCKS>),
     Route(RouteId, Deque<ServeId, REQUESTS>),
-    /// Any change of hosts or groups, and whether there was one.
+    /// Any change of link, hosts or groups, and whether there was one.
     Change(bool),
 }
 
@@ -59,6 +59,8 @@ pub(crate) struct Shared<'d> {
     pub places: RefCell<&'d mut [Place]>,
     /// The runner's.
     pub waker: RefCell<Option<Waker>>,
+    /// Whether the link is up and has an address.
+    pub link: Cell<bool>,
 }
 
 impl Shared<'_> {
@@ -81,7 +83,8 @@ impl Shared<'_> {
         }
     }
 
-    fn changed(&self) {
+    /// Wakes all who wait for a change.
+    pub fn changed(&self) {
         for place in self.places.borrow_mut().iter_mut() {
             if let Wait::Change(changed) = &mut place.wait {
                 *changed = true;

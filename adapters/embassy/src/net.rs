@@ -14,6 +14,7 @@ use embassy_net::udp::UdpSocket;
 use heapless::Deque;
 
 use crate::log::{info, warning};
+use crate::mailbox::Shared;
 
 /// The one link: UDP over IPv4 and IPv6.
 pub(crate) const LINK: LinkId = LinkId(0);
@@ -50,6 +51,7 @@ impl Seen {
 /// The node's socket. One does: a board runs one node, so its own port may be the one of discovery (§3).
 pub(crate) struct Udp<'d> {
     stack: Stack<'d>,
+    shared: &'d Shared<'d>,
     socket: UdpSocket<'d>,
     seen: Seen,
     /// What to tell the node before the next datagram: its link, and an address per family.
@@ -57,12 +59,12 @@ pub(crate) struct Udp<'d> {
 }
 
 impl<'d> Udp<'d> {
-    pub fn new(stack: Stack<'d>, mut socket: UdpSocket<'d>) -> Self {
+    pub fn new(stack: Stack<'d>, mut socket: UdpSocket<'d>, shared: &'d Shared<'d>) -> Self {
         if socket.bind(DISCOVERY_PORT).is_err() {
             // Only port 0 and a socket that is open already are refused.
             warning!("the UDP port of discovery cannot be bound");
         }
-        let mut udp = Udp { stack, socket, seen: Seen::default(), news: Deque::new() };
+        let mut udp = Udp { stack, shared, socket, seen: Seen::default(), news: Deque::new() };
         // The node is told once, whatever there is.
         udp.tell(Seen::of(&stack));
         udp
@@ -89,19 +91,22 @@ impl<'d> Udp<'d> {
             true => LinkState::Up { mtu: MTU as u16 },
             false => LinkState::Down,
         };
-        let mut push = |news| {
-            // There is room for all: three at most since the last clearing.
-            let _ = self.news.push_back(news);
-        };
-        push(Incoming::Link { link: LINK, state });
+        // There is room for all: three at most since the last clearing.
+        let _ = self.news.push_back(Incoming::Link { link: LINK, state });
+        self.shared.link.set(state != LinkState::Down);
+        self.shared.changed();
         if state == LinkState::Down {
-            info!("butter: the link is down, or has no address yet");
+            if now.plugged {
+                info!("the link is up, and waits for an address");
+            } else {
+                warning!("no link: is the cable plugged in, and the switch on?");
+            }
             return;
         }
         for (ip, prefix_len) in now.addresses() {
             let addr = Addr::from(SocketAddr::new(ip, DISCOVERY_PORT));
-            info!("butter: the link is up, the node listens at {}", addr);
-            push(Incoming::Address { link: LINK, addr, prefix_len });
+            info!("the link is up, the node listens at {}", addr);
+            let _ = self.news.push_back(Incoming::Address { link: LINK, addr, prefix_len });
         }
         // All hosts are members of the IPv6 group without asking for it.
         if !self.stack.has_multicast_group(DISCOVERY_V4) && self.stack.join_multicast_group(DISCOVERY_V4).is_err() {
@@ -111,12 +116,14 @@ impl<'d> Udp<'d> {
 
     /// Sends to one address. `Pending`: the socket is full.
     fn send(&self, cx: &mut Context<'_>, to: SocketAddr, packet: &[u8]) -> Poll<()> {
-        #[cfg(not(feature = "ipv6"))]
-        if to.is_ipv6() {
-            return Poll::Ready(());
-        }
         // What has no route is lost, as networks lose.
-        self.socket.poll_send_to(packet, to, cx).map(|_| ())
+        match to {
+            SocketAddr::V4(to) => self.socket.poll_send_to(packet, to, cx).map(|_| ()),
+            #[cfg(feature = "ipv6")]
+            SocketAddr::V6(to) => self.socket.poll_send_to(packet, to, cx).map(|_| ()),
+            #[cfg(not(feature = "ipv6"))]
+            SocketAddr::V6(_) => Poll::Ready(()),
+        }
     }
 }
 

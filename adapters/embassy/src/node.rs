@@ -27,6 +27,8 @@ pub struct Node<'d>(pub(crate) &'d Shared<'d>);
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct State {
+    /// Whether the link is up and has an address.
+    pub link: bool,
     /// Hosts with which there is a session.
     pub peers: u16,
     /// Hosts known.
@@ -125,6 +127,7 @@ impl<'d> Node<'d> {
     /// What it came to. Cost: a walk over the tables of peers and seats.
     pub fn state(&self) -> State {
         self.read(|core| State {
+            link: self.0.link.get(),
             peers: core.peers().filter(|(_, info)| info.up).count() as u16,
             hosts: core.hosts_known() as u16,
             groups: core.groups().count() as u16,
@@ -236,7 +239,7 @@ impl<'d> Node<'d> {
         Ok(Requests(claim))
     }
 
-    /// To be told when sessions begin or end, or groups change.
+    /// To be told when the link or an address changes, sessions begin or end, or groups change.
     ///
     /// # Errors
     /// [`Error::MailboxFull`].
@@ -279,7 +282,7 @@ impl Requests<'_> {
     }
 }
 
-/// Changes of hosts and groups: see [`Node::changes`].
+/// Changes of link, hosts and groups: see [`Node::changes`].
 #[derive(Debug)]
 pub struct Changes<'d>(Claim<'d>);
 

@@ -5,8 +5,9 @@
 //!
 //! - [`Heap`] (feature `alloc`) keeps blocks on the heap, up to a number of bytes.
 //! - [`Array`] keeps a fixed number of blocks without a heap.
+//! - [`Packed`] keeps blocks one after the other, without a heap: for boards, whose items are mostly short.
 //!
-//! Both forget everything when the program ends.
+//! All three forget everything when the program ends.
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -14,10 +15,12 @@ extern crate alloc;
 mod array;
 #[cfg(feature = "alloc")]
 mod heap;
+mod packed;
 
 pub use array::Array;
 #[cfg(feature = "alloc")]
 pub use heap::Heap;
+pub use packed::Packed;
 
 #[allow(unused_imports, reason = "for the documentation above")]
 use butter_core::storage::StoreOp;

@@ -2,7 +2,7 @@
 
 use butter_core::id::Key;
 use butter_core::storage::{BlockRef, StoreError, StoreOp, StoreTicket};
-use butter_store::{Array, Heap};
+use butter_store::{Array, Heap, Packed};
 
 const TICKET: StoreTicket = StoreTicket::NONE;
 
@@ -38,6 +38,12 @@ impl<const N: usize> Store for Array<N> {
     }
 }
 
+impl<const BLOCKS: usize, const BYTES: usize> Store for Packed<BLOCKS, BYTES> {
+    fn apply(&mut self, op: &StoreOp, buf: &mut [u8]) -> Result<usize, StoreError> {
+        Packed::apply(self, op, buf)
+    }
+}
+
 fn at(key: u8, index: u8) -> BlockRef {
     BlockRef { key: Key([key; 32]), index }
 }
@@ -65,6 +71,7 @@ fn keeps_and_forgets(store: &mut dyn Store) {
 fn blocks_are_kept_until_deleted() {
     keeps_and_forgets(&mut Heap::new(1 << 20));
     keeps_and_forgets(&mut Array::<3>::default());
+    keeps_and_forgets(&mut Packed::<3, 4200>::default());
 }
 
 #[test]
@@ -92,6 +99,23 @@ fn a_full_array_refuses_and_keeps_what_it_has() {
     array.delete(Key([1; 32]));
     assert!(array.is_empty());
     array.put(at(1, 2), b"c").expect("deleting makes room");
+}
+
+#[test]
+fn a_full_packed_store_refuses_and_keeps_what_it_has() {
+    let mut packed = Packed::<3, 10>::new();
+    packed.put(at(1, 0), b"four").unwrap();
+    packed.put(at(1, 1), b"five5").unwrap();
+    assert_eq!(packed.put(at(2, 0), b"xx"), Err(StoreError::Full));
+    assert_eq!(packed.put(at(1, 0), b"four is not 4"), Err(StoreError::Full));
+    assert_eq!(packed.get(at(1, 0)).unwrap(), b"four");
+    packed.put(at(1, 0), b"4").expect("replacing needs less room");
+    packed.put(at(2, 0), b"two2").unwrap();
+    assert_eq!(packed.put(at(2, 1), b""), Err(StoreError::Full), "three blocks at most");
+    assert_eq!((packed.len(), packed.used()), (3, 10));
+    packed.delete(Key([1; 32]));
+    assert_eq!(packed.get(at(2, 0)).unwrap(), b"two2");
+    assert_eq!((packed.len(), packed.used()), (1, 4));
 }
 
 #[test]

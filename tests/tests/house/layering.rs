@@ -18,7 +18,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/xtask", &[]),
     ("tests", &["core", "adapters", "targets", "examples", "tests"]),
     ("examples", &["core", "adapters"]),
-    ("targets", &["core", "adapters"]),
+    // Device drivers know nothing of Butter; what all firmware shares is built on by boards.
+    ("targets/devices", &[]),
+    ("targets/firmware", &["core", "adapters"]),
+    ("targets", &["core", "adapters", "targets/devices", "targets/firmware"]),
 ];
 
 /// What a package may need for its own tests besides, with the reason.
