@@ -72,6 +72,11 @@ impl Env<'_> {
         }
     }
 
+    /// Milliseconds since the node's start, modulo 2^16.
+    pub fn uptime_ms16(&self) -> u16 {
+        self.now.ms_since(self.start) as u16
+    }
+
     /// Whole seconds since the node's start.
     pub fn seconds(&self) -> u32 {
         self.now.ms_since(self.start) / 1000

@@ -22,6 +22,10 @@ const TELLER_TRIES: u8 = 3;
 const OTHERS_ASKED: u8 = 4;
 /// Milliseconds until keys are tried to be renewed again after that failed.
 const RENEW_AGAIN_MS: u32 = 30_000;
+/// The longest first wait for a Welcome: a host that takes longer is not reached at all.
+const WELCOME_MS_MAX: u32 = 4_000;
+/// How often a new session's first packet is sent again before the session is in doubt: 1.75 s in all.
+const CONFIRM_TRIES: u8 = 2;
 /// Dials in vain that end a session in doubt: where many packets are lost, one is not enough.
 const DOUBT_DIALS: u8 = 2;
 /// The longest time between tries of the direct path of a relayed peer: 2^n seconds.
@@ -80,8 +84,12 @@ impl Node<'_> {
 
     /// A Ping or Hello of the dial was encoded: its time-out starts.
     pub(super) fn tried(&mut self, slot: u16) {
-        let (now, retry_ms) = (self.env.now, self.env.config.handshake_retry_ms);
+        let (now, mut retry_ms) = (self.env.now, self.env.config.handshake_retry_ms);
         let Some(peer) = self.peers.at_mut(slot) else { return };
+        if peer.step == Step::Hello {
+            // Another Hello voids the one before: over a way that takes longer than the time-out, no Welcome would count.
+            retry_ms = retry_ms.max(2 * u32::from(peer.pong_ms)).min(retry_ms.max(WELCOME_MS_MAX));
+        }
         peer.due = now.plus_ms(backoff(retry_ms, peer.tries));
         peer.tries = peer.tries.saturating_add(1);
         self.schedule(slot);
@@ -238,12 +246,12 @@ impl Node<'_> {
 
     /// No packet under the new keys has come: ours may be lost.
     fn confirm_again(&mut self, slot: u16) {
-        let (now, config) = (self.env.now, &self.env.config);
-        let (retry_ms, tries_max) = (config.handshake_retry_ms, config.handshake_tries);
+        let (now, retry_ms) = (self.env.now, self.env.config.handshake_retry_ms);
         let Some(id) = self.peers.handle_at(slot) else { return };
         let Some(peer) = self.peers.at_mut(slot) else { return };
-        if peer.tries >= tries_max {
-            // Too many may have been lost, or it had no room for us after all: a last dial tells.
+        if peer.tries >= CONFIRM_TRIES {
+            // Too many may have been lost, or another Hello of ours came after the one that was answered, or it had no room
+            // for us after all: a last dial tells.
             peer.step = Step::Idle;
             self.doubt_peer(id);
             if let Some(peer) = self.peers.at_mut(slot) {

@@ -117,6 +117,13 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
+/// A token of ours ends with the milliseconds since the start, modulo 2^16, at which the Ping was written, so that its Pong tells how long
+/// the way is.
+fn split_token(token: &[u8; 8]) -> (&[u8], u16) {
+    let (secret, sent) = token.split_at(6);
+    (secret, u16::from_le_bytes(sent.try_into().unwrap_or_default()))
+}
+
 fn short(token: &[u8; 8], id: &NodeId) -> [u8; 3] {
     first(&id.0[usize::from(token[0] % 30)..])
 }
@@ -153,7 +160,8 @@ pub(super) fn finish(env: &mut Env<'_>, to: Addr, relayed: bool, buf: &mut [u8],
 impl Node<'_> {
     /// Encodes a Ping; returns its length.
     pub(crate) fn write_ping(&mut self, buf: &mut [u8], seeking: bool) -> Option<usize> {
-        let token = self.peers.greeter.tokens[0];
+        let mut token = self.peers.greeter.tokens[0];
+        token[6..].copy_from_slice(&self.env.uptime_ms16().to_le_bytes());
         let mut ping = Ping { id: self.env.me, boot: self.env.boot.to_le_bytes(), token, seeking, known: Vec::new() };
         let skip = self.env.rng.below(self.hosts.len() as u32);
         if seeking && self.peers.up() > 0 {
@@ -281,7 +289,9 @@ impl Node<'_> {
 
     fn pong(&mut self, link: LinkId, from: Addr, body: &[u8]) -> Option<()> {
         let (pong, mut rest) = postcard::take_from_bytes::<Pong>(body).ok()?;
-        if !self.peers.greeter.tokens.contains(&pong.token) || pong.id == self.env.me {
+        let (secret, sent) = split_token(&pong.token);
+        let ours = self.peers.greeter.tokens.iter().any(|token| split_token(token).0 == secret);
+        if !ours || pong.id == self.env.me {
             self.env.counters.messages_unexpected += 1;
             return Some(());
         }
@@ -296,6 +306,7 @@ impl Node<'_> {
             let dialled = |peer: &&mut Peer| peer.step == Step::Ping || peer.step == Step::Introduce;
             if let Some(peer) = self.peers.at_mut(slot).filter(dialled) {
                 peer.answered = true;
+                peer.pong_ms = self.env.uptime_ms16().wrapping_sub(sent);
                 self.say_hello(slot, link, from, pong.cookie);
             }
         }

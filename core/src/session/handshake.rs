@@ -9,7 +9,7 @@
 //! on with its old keys until the first packet under the new ones proves that the initiator has them too.
 //!
 //! Simultaneous opens: whoever has a Hello under way takes a Hello only from a lower NodeId and then gives up its own;
-//! a higher one's is ignored unless our own was sent more than twice in vain.
+//! a higher one's is ignored unless our own was sent more than twice in vain, and not just now.
 
 use super::greeting::HELLO_AT;
 use super::peers::which;
@@ -112,10 +112,14 @@ impl Node<'_> {
             self.env.counters.handshakes_failed += 1;
             return Some(());
         }
+        let (now, retry_ms) = (self.env.now, self.env.config.handshake_retry_ms);
         let known = self.peer_of(&id);
         if let Some(peer) = known.and_then(|peer| self.peers.get(peer)) {
             let ours = peer.locals[which::HELLO] != 0;
-            if ours && self.env.me < id && peer.tries <= 2 && peer.dial.0 == from {
+            // After two in vain, theirs may be the only way; but not while our last one may still arrive, or both sides
+            // would give up their own at the same moment, again and again.
+            let waits = peer.tries <= 2 || peer.due.ms_since(now) > retry_ms;
+            if ours && self.env.me < id && waits && peer.dial.0 == from {
                 // Ours wins: they give theirs up when it arrives.
                 self.env.counters.handshakes_refused += 1;
                 return Some(());
@@ -127,7 +131,6 @@ impl Node<'_> {
         let remote = u32::from_le_bytes(*remote);
         let handshake = Handshake { state, ours: false, remote, addr: from, link, boot };
         let Ok(handle) = self.peers.handshakes.insert(handshake) else { return Some(()) };
-        let now = self.env.now;
         let peer = self.peers.at_mut(slot)?;
         peer.handshake = Some(handle);
         peer.want |= want::WELCOME;

@@ -92,6 +92,8 @@ pub struct Peer {
     step: Step,
     /// How often the step was tried.
     tries: u8,
+    /// Milliseconds from the Ping to the Pong that the dial goes on with: a Welcome takes as long.
+    pong_ms: u16,
     /// Introducers asked.
     asked: u8,
     /// Whether we wanted this session: then its failure is a death.

@@ -213,6 +213,7 @@ impl<'m> Peers<'m> {
             want: 0,
             step: Step::Idle,
             tries: 0,
+            pong_ms: 0,
             asked: 0,
             wanted: false,
             answered: false,
