@@ -210,10 +210,30 @@ memory! {
 /// let mut memory = TinyMemory::NEW;
 /// assert_eq!(memory.lend().limits, Limits::TINY);
 /// ```
+///
+/// Or a function that lends tables which are each in a `static`, of a type such as `static_cell::StaticCell`, and are made one
+/// by one: a struct may pass over the stack as a whole, which a small machine has no room for.
+///
+/// ```
+/// # use butter_core::memory::Limits;
+/// # struct StaticCell<T>(std::sync::Mutex<Option<&'static mut T>>);
+/// # impl<T> StaticCell<T> {
+/// #     const fn new() -> Self { StaticCell(std::sync::Mutex::new(None)) }
+/// #     fn init_with(&self, f: impl FnOnce() -> T) -> &'static mut T { Box::leak(Box::new(f())) }
+/// # }
+/// butter_core::static_memory!(fn tables in StaticCell, Limits::TINY);
+/// assert_eq!(tables().limits, Limits::TINY);
+/// ```
 #[macro_export]
 macro_rules! static_memory {
     ($vis:vis struct $name:ident, $limits:expr) => {
-        $crate::static_memory! { @build $vis $name $limits;
+        $crate::static_memory! { @tables @build $vis $name $limits }
+    };
+    ($vis:vis fn $name:ident in $cell:ident, $limits:expr) => {
+        $crate::static_memory! { @tables @place $vis $name $cell $limits }
+    };
+    (@tables @$what:ident $($of:tt)*) => {
+        $crate::static_memory! { @$what $($of)*;
             hosts: $crate::table::Slot<$crate::hosts::Host> = $crate::table::Slot::EMPTY;
             host_index: u32 = 0;
             host_prefixes: u32 = 0;
@@ -244,6 +264,38 @@ macro_rules! static_memory {
             lists: Option<$crate::retrieve::CachedList> = None;
             jobs: $crate::table::Slot<$crate::storage::StoreJob> = $crate::table::Slot::EMPTY;
             events: Option<$crate::Event> = None;
+        }
+    };
+    (@place $vis:vis $name:ident $cell:ident $limits:expr; $($field:ident: $ty:ty = $empty:expr;)*) => {
+        /// All tables of one node, each in a `static` of its own.
+        ///
+        /// # Panics
+        /// When called twice.
+        $vis fn $name() -> $crate::memory::Memory<'static> {
+            // Each is a function, so that no more of the stack is taken than by the largest table.
+            #[inline(never)]
+            fn small() -> &'static mut [u8; { $limits.small_buffers * $crate::node::SMALL }] {
+                static TABLE: $cell<[u8; { $limits.small_buffers * $crate::node::SMALL }]> = $cell::new();
+                TABLE.init_with(|| [0; { $limits.small_buffers * $crate::node::SMALL }])
+            }
+            #[inline(never)]
+            fn large() -> &'static mut [u8; { $limits.large_buffers * $limits.large_bytes }] {
+                static TABLE: $cell<[u8; { $limits.large_buffers * $limits.large_bytes }]> = $cell::new();
+                TABLE.init_with(|| [0; { $limits.large_buffers * $limits.large_bytes }])
+            }
+            $(
+                #[inline(never)]
+                fn $field() -> &'static mut [$ty; { $limits.len_of($crate::memory::Table::$field) }] {
+                    static TABLE: $cell<[$ty; { $limits.len_of($crate::memory::Table::$field) }]> = $cell::new();
+                    TABLE.init_with(|| [const { $empty }; { $limits.len_of($crate::memory::Table::$field) }])
+                }
+            )*
+            $crate::memory::Memory {
+                limits: $limits,
+                small: $crate::node::Arena::Lent(small()),
+                large: $crate::node::Arena::Lent(large()),
+                $($field: $crate::table::Store::Lent($field()),)*
+            }
         }
     };
     (@build $vis:vis $name:ident $limits:expr; $($field:ident: $ty:ty = $empty:expr;)*) => {

@@ -42,9 +42,8 @@ pub const STORE_BYTES: usize = (BLOCKS + 1) * butter_core::wire::BLOCK;
 /// Hosts of the local network whose MAC addresses are remembered: all that there can be sessions with, and some that ask.
 pub const NEIGHBOURS: usize = 32;
 
-butter_core::static_memory!(struct Tables, LIMITS);
+butter_core::static_memory!(fn tables in StaticCell, LIMITS);
 
-static TABLES: StaticCell<Tables> = StaticCell::new();
 static CORE: StaticCell<butter_core::Node<'static>> = StaticCell::new();
 static RESOURCES: StaticCell<Resources<'static>> = StaticCell::new();
 /// Sockets: Butter's, and that of DHCP.
@@ -60,6 +59,7 @@ pub type NetRunner<D> = embassy_net::Runner<'static, Neighbour<'static, D, NEIGH
 ///
 /// # Panics
 /// When called twice.
+#[inline(never)]
 pub fn network<D: Driver>(driver: D, ip: Ip, seed: u64) -> (Stack<'static>, NetRunner<D>) {
     let config = link::config(&driver, ip);
     let driver = Neighbour::new(driver, &NEIGHBOUR_COUNTERS);
@@ -74,6 +74,7 @@ pub fn network<D: Driver>(driver: D, ip: Ip, seed: u64) -> (Stack<'static>, NetR
 ///
 /// # Panics
 /// When called twice.
+#[inline(never)]
 pub fn start<D: Disk>(
     stack: Stack<'static>,
     settings: &Settings<'_>,
@@ -86,8 +87,14 @@ pub fn start<D: Disk>(
         None => Network::open(&RustCrypto, settings.network),
     };
     let config = Config { storage_blocks: settings.blocks.min(BLOCKS as u32), ..Config::default() };
-    let memory = TABLES.init_with(Tables::new).lend();
+    let memory = tables();
     let identity = Identity { secret, network };
     let core = butter_core::Node::new(butter_embassy::now(), config, identity, seed, &RustCrypto, memory)?;
-    Ok(butter_embassy::new(stack, CORE.init(core), disk, RESOURCES.init_with(Resources::new)))
+    Ok(butter_embassy::new(stack, CORE.init(core), disk, resources()))
+}
+
+/// Apart from everything else, so that what passes over the stack meanwhile leaves it again.
+#[inline(never)]
+fn resources() -> &'static mut Resources<'static> {
+    RESOURCES.init_with(Resources::new)
 }

@@ -39,6 +39,8 @@ fn fail(why: &dyn core::fmt::Display) -> ! {
     process::exit(2)
 }
 
+/// Not a part of what runs for ever: what it takes of the stack is free again afterwards.
+#[inline(never)]
 fn start(spawner: Spawner) {
     static ARGS: StaticCell<Args<COMMAND_LINE>> = StaticCell::new();
     let args = env::args::<COMMAND_LINE>().unwrap_or_else(|_| fail(&"QEMU gives no command line of 511 bytes at most"));

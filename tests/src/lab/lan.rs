@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Host, Namespace, ip, nft};
+use super::{Host, Namespace, Process, ip, nft};
 
 /// The last byte of a router's address in the network behind it.
 const ROUTER: u8 = 254;
@@ -75,6 +76,20 @@ impl Lan {
         ip(namespace, &format!("addr add {}/24 brd + dev {interface}", self.ip4(number)));
         ip(namespace, &format!("addr add {}/64 dev {interface} nodad", self.ip6(number)));
         ip(namespace, &format!("link set dev {interface} up"));
+    }
+
+    /// A socket of the bridge for a machine that is emulated.
+    ///
+    /// # Panics
+    /// When the system refuses, or after 250 hosts.
+    #[must_use]
+    pub fn tap(&self) -> Tap {
+        let number = self.0.hosts.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(number <= 250, "too many hosts in one network");
+        let (switch, name) = (self.0.switch.clone(), format!("tap{number}"));
+        ip(&switch, &format!("tuntap add dev {name} mode tap"));
+        ip(&switch, &format!("link set dev {name} master br0 up"));
+        Tap { switch, name, ip4: self.ip4(number), logs: self.0.logs.clone(), started: AtomicU32::new(0) }
     }
 
     /// Drops (`true`) or passes (`false`) UDP to multicast groups of both families between the hosts. Neighbour
@@ -166,5 +181,39 @@ impl Router {
             &self.namespace,
             &format!("add rule ip nat prerouting iifname outside udp dport {port} dnat to {}:{to_port}", to.ip4()),
         );
+    }
+}
+
+/// A TAP device that is plugged into a bridge, for a machine that is emulated; and an address there that no host has.
+pub struct Tap {
+    switch: Arc<Namespace>,
+    name: String,
+    ip4: Ipv4Addr,
+    logs: PathBuf,
+    started: AtomicU32,
+}
+
+impl Tap {
+    /// The device's name, for programs started by [`Tap::spawn`].
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address that is free for the machine.
+    #[must_use]
+    pub fn ip4(&self) -> Ipv4Addr {
+        self.ip4
+    }
+
+    /// Starts a program where the device is, its output going to a file: see [`Process::log`].
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn(&self, command: Command) -> Process {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let log = self.logs.join(format!("{}-{number}.log", self.name));
+        self.switch.run(|| Process::start(command, log))
     }
 }

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use crate::process::Process;
 pub use capture::{Capture, Datagram, Frame};
 pub use host::Host;
-pub use lan::{Lan, Router};
+pub use lan::{Lan, Router, Tap};
 pub use wire::{Cable, Wire};
 
 use namespace::Namespace;

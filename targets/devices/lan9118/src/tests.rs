@@ -97,7 +97,7 @@ impl Registers for Handle {
                 model.resetting = model.resetting.saturating_sub(1);
                 (model.resetting > 0).into()
             }
-            RX_FIFO_INF => (model.statuses.len() as u32) << 16 | model.words_in.len() as u32 * 4,
+            RX_FIFO_INF => ((model.statuses.len() as u32) << 16) | (model.words_in.len() as u32 * 4),
             RX_STATUS => model.statuses.pop_front().unwrap(),
             RX_DATA => model.words_in.pop_front().unwrap(),
             TX_FIFO_INF => model.sent_statuses << 16 | if model.full { 100 } else { 4608 },
