@@ -216,10 +216,10 @@ memory! {
 ///
 /// ```
 /// # use butter_core::memory::Limits;
-/// # struct StaticCell<T>(std::sync::Mutex<Option<&'static mut T>>);
-/// # impl<T> StaticCell<T> {
-/// #     const fn new() -> Self { StaticCell(std::sync::Mutex::new(None)) }
-/// #     fn init_with(&self, f: impl FnOnce() -> T) -> &'static mut T { Box::leak(Box::new(f())) }
+/// # struct StaticCell<T>(std::marker::PhantomData<fn() -> T>);
+/// # impl<T: 'static> StaticCell<T> {
+/// #     const fn new() -> Self { StaticCell(std::marker::PhantomData) }
+/// #     fn init_with(&self, table: impl FnOnce() -> T) -> &'static mut T { Box::leak(Box::new(table())) }
 /// # }
 /// butter_core::static_memory!(fn tables in StaticCell, Limits::TINY);
 /// assert_eq!(tables().limits, Limits::TINY);
