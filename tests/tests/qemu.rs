@@ -72,6 +72,7 @@ fn boards_and_desktops_find_each_other_and_call_both_ways() {
     let (desktop_id, ohce_id) = (desktop.id().to_owned(), ohce.id());
     let boards = [board(&firmware, &lan, &[]), board(&firmware, &lan, &[])];
     let ids = [boards[0].id(), boards[1].id()];
+    let wrong = [board(&firmware, &lan, &["network=other", "ip=dhcp"]), board(&firmware, &lan, &["ip=10.83.1"])];
     let begun = Instant::now();
     until("the desktop has sessions with both boards", SOON, || {
         let up = desktop.connected()?;
@@ -99,6 +100,11 @@ fn boards_and_desktops_find_each_other_and_call_both_ways() {
         let answered = ids.iter().filter(|id| output.contains(&format!("{}: rettub", &id[..8]))).count();
         if answered == 2 { Ok(()) } else { Err(output) }
     });
+
+    // What is wrong is said, and what can go on goes on.
+    let _ = wrong[1].says("ERROR ip=10.83.1: should be dhcp, or an address such as ", SOON);
+    let _ = wrong[0].says("no DHCP server answered within 10 s: using link-local ", SOON);
+    let _ = wrong[0].says("are its name and secret the right ones?", SOON);
 }
 
 #[test]
@@ -146,6 +152,7 @@ fn boards_keep_what_desktops_put_and_desktops_get_what_boards_stored() {
     assert_ne!(boards[1].id(), own);
     let _ = boards[1].says(&format!("met {}", new.id()), SOON);
     for board in &boards {
-        tell(&format!("deepest stack: {}", board.says("deepest stack: ", SOON)));
+        tell(&format!("stack at start: {}", board.says("stack at start: ", SOON)));
+        tell(&format!("deepest stack since: {}", board.says("deepest stack: ", SOON)));
     }
 }

@@ -6,7 +6,7 @@ mod bsp;
 
 use butter_core::crypto::SecretKey;
 use butter_embassy::{Node, Runner};
-use butter_firmware::{NetRunner, Ram, Settings};
+use butter_firmware::{Ip, NetRunner, Ram, Settings};
 use butter_lan9118::Lan9118;
 use cortex_m_rt::entry;
 use defmt_semihosting as _;
@@ -25,6 +25,7 @@ use bsp::{chip, executor, stack, time};
 const COMMAND_LINE: usize = 512;
 /// How often the deepest stack is looked at. It is said when it has grown.
 const LOOK: Duration = Duration::from_secs(5);
+const NO_TASK: &str = "a task could not be started";
 
 #[entry]
 fn main() -> ! {
@@ -51,6 +52,21 @@ fn start(spawner: Spawner) {
             Err(_) => fail(&"the settings are not UTF-8"),
         }
     }
+    // Apart from each other, as each takes much of the stack.
+    let stack = start_network(spawner, settings.ip);
+    start_node(spawner, stack, &settings);
+}
+
+#[inline(never)]
+fn start_network(spawner: Spawner, ip: Ip) -> Stack<'static> {
+    let driver = chip::start().unwrap_or_else(|error| fail(&error));
+    let (stack, runner) = butter_firmware::network(driver, ip, Instant::now().as_ticks());
+    spawner.spawn(net(runner).unwrap_or_else(|_| fail(&NO_TASK)));
+    stack
+}
+
+#[inline(never)]
+fn start_node(spawner: Spawner, stack: Stack<'static>, settings: &Settings<'_>) {
     // INSECURE on anything but a test bench: this stands for the random number generator that a board has, and the identity is
     // another one after every start, as there is no flash to keep it in.
     let mut seed = [0; 32];
@@ -58,18 +74,14 @@ fn start(spawner: Spawner) {
     if random::fill_bytes(&mut seed).and_then(|()| random::fill_bytes(&mut secret)).is_err() {
         fail(&"the host gives no random bytes over semihosting");
     }
-    let driver = chip::start().unwrap_or_else(|error| fail(&error));
-    let (stack, net_runner) = butter_firmware::network(driver, settings.ip, Instant::now().as_ticks());
-    let node = butter_firmware::start(stack, &settings, SecretKey(secret), seed, Ram::take());
+    let node = butter_firmware::start(stack, settings, SecretKey(secret), seed, Ram::take());
     let (node, runner) = node.unwrap_or_else(|error| fail(&error));
     defmt::info!(
         "node {} in network {}",
         core::str::from_utf8(&node.id().text()).unwrap_or_default(),
         settings.network
     );
-    // Each is spawned once, for which there is room.
     let spawned = (|| {
-        spawner.spawn(net(net_runner)?);
         spawner.spawn(run(runner)?);
         spawner.spawn(addresses(stack, node)?);
         spawner.spawn(ohce(node)?);
@@ -83,7 +95,7 @@ fn start(spawner: Spawner) {
         Ok::<(), embassy_executor::SpawnError>(())
     })();
     if spawned.is_err() {
-        fail(&"a task could not be started");
+        fail(&NO_TASK);
     }
 }
 
@@ -140,11 +152,18 @@ fn told(task: &str, ended: Result<(), butter_embassy::Error>) {
     }
 }
 
-/// Says how deep the stack was, whenever it was deeper than ever.
+/// Says how deep the stack was at start, and then whenever it was deeper than ever.
 #[embassy_executor::task]
 async fn depth() {
+    let (size, used) = stack::used();
+    defmt::info!("stack at start: {} of {} bytes", used, size);
+    if used == size {
+        defmt::error!("the stack was full at start: give the board more RAM for it");
+    }
+    stack::paint();
     let mut deepest = 0;
     loop {
+        Timer::after(LOOK).await;
         let (size, used) = stack::used();
         if used > deepest {
             deepest = used;
@@ -153,7 +172,6 @@ async fn depth() {
         if used == size {
             defmt::error!("the stack is full, and has run over what is below it: give the board more RAM for it");
         }
-        Timer::after(LOOK).await;
     }
 }
 
