@@ -45,6 +45,9 @@ pub struct Config {
     /// Blocks of storage given to the network. Default: see [`crate::memory::Limits::seats`] and the adapter.
     pub storage_blocks: u32,
 
+    /// Whether what is stored outlives a restart: then the node stores its seats, too. Default false.
+    pub durable: bool,
+
     /// Milliseconds before a request is sent again the first time, when the round trip is unknown. Default 300.
     pub call_retry_ms: u32,
     /// The most times a request is sent. Default 6.
@@ -92,6 +95,7 @@ impl Default for Config {
             rank_step_ms: 250,
             probes: 3,
             storage_blocks: 262_144,
+            durable: false,
             call_retry_ms: 300,
             call_tries: 6,
             answer_kept_ms: 10_000,

@@ -213,6 +213,12 @@ impl<'m> Content<'m> {
         self.at(self.find(env, key, Item::complete).or_else(|| self.find(env, key, |_| true))?)
     }
 
+    /// The item for which a block is being stored: one that lacks it, else any with this key.
+    pub fn awaiting(&self, env: &Env<'_>, block: &BlockRef) -> Option<&Item> {
+        let lacks = self.find(env, &block.key, |item| !item.has(block.index));
+        self.at(lacks.or_else(|| self.find(env, &block.key, |_| true))?)
+    }
+
     /// The item with this key in one seat, complete or not.
     pub fn get_in(&self, env: &Env<'_>, key: &Key, seat: Handle) -> Option<&Item> {
         self.at(self.find(env, key, |item| item.seat == seat)?)

@@ -1,7 +1,8 @@
 //! Storage as output and input: what is to be stored goes out by [`Node::poll_store`], what was done comes in by
 //! [`Node::handle_store`]. The index of what is stored stays in the core; only bytes are asynchronous.
 
-use crate::id::Key;
+use crate::content::{ItemInfo, Kind};
+use crate::id::{GroupId, Key};
 use crate::node::{BufferId, Env, Node};
 use crate::retrieve::OpOwner;
 use crate::table::{Handle, Slot, Slots, Store};
@@ -15,6 +16,26 @@ pub struct BlockRef {
     pub key: Key,
     /// Which of its blocks.
     pub index: u8,
+}
+
+/// The most bytes of a [`StoreOp::Seat`].
+pub const SEAT_BYTES: usize = 1024;
+
+/// What is kept beside a block, so that it finds its place again after a restart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockNote {
+    /// The group in whose seat the item is.
+    pub group: GroupId,
+    /// The item, as it was when the block was stored.
+    pub item: ItemInfo,
+}
+
+impl BlockNote {
+    /// Of an item that is in no group: not taken after a restart. Also for trying a store without a node.
+    pub const fn none(key: Key) -> Self {
+        let item = ItemInfo { key, kind: Kind::Block, blocks: 1, bytes: 0, lease_s: 0 };
+        BlockNote { group: GroupId([0; 16]), item }
+    }
 }
 
 /// Names one storage operation. A late or repeated completion of another is ignored.
@@ -35,6 +56,19 @@ pub enum StoreOp {
         ticket: StoreTicket,
         /// Where.
         at: BlockRef,
+        /// How many bytes.
+        len: usize,
+        /// What [`Node::restore_block`] has to be told of it after a restart; a store that forgets then needs it not.
+        note: BlockNote,
+    },
+    /// Keep the first `len` bytes of the buffer, at most [`SEAT_BYTES`], as the seat in a group, replacing what was there: they
+    /// are what [`Node::restore_seat`] takes after a restart. 0 bytes: forget it. Only if
+    /// [`crate::config::Config::durable`].
+    Seat {
+        /// To be given back.
+        ticket: StoreTicket,
+        /// Which group.
+        group: GroupId,
         /// How many bytes.
         len: usize,
     },
@@ -58,7 +92,10 @@ impl StoreOp {
     /// What is to be given back when it is done.
     pub fn ticket(&self) -> StoreTicket {
         match self {
-            StoreOp::Put { ticket, .. } | StoreOp::Get { ticket, .. } | StoreOp::Delete { ticket, .. } => *ticket,
+            StoreOp::Put { ticket, .. }
+            | StoreOp::Get { ticket, .. }
+            | StoreOp::Delete { ticket, .. }
+            | StoreOp::Seat { ticket, .. } => *ticket,
         }
     }
 }
@@ -104,6 +141,7 @@ enum Work {
     Put(BlockRef, BufferId),
     Get(BlockRef, BufferId),
     Delete(Key),
+    Seat(GroupId),
 }
 
 /// One storage operation that waits or is under way.
@@ -184,9 +222,24 @@ impl<'m> Storage<'m> {
     pub fn delete(&mut self, env: &mut Env<'_>, key: Key) -> bool {
         self.add(env, Work::Delete(key), StoreOwner::None)
     }
+
+    /// Keeps what is known of the seat in a group when this is polled; forgets it if there is none.
+    pub fn seat(&mut self, env: &mut Env<'_>, group: GroupId) -> bool {
+        self.add(env, Work::Seat(group), StoreOwner::None)
+    }
 }
 
 impl Node<'_> {
+    /// What is to be kept beside a block. An item that was removed meanwhile belongs to no group: its deletion follows.
+    fn note(&self, at: &BlockRef) -> BlockNote {
+        let item = self.content.awaiting(&self.env, at);
+        let note = item.and_then(|item| {
+            let group = self.groups.group_in(item.seat)?;
+            Some(BlockNote { group, item: item.info(self.env.seconds()) })
+        });
+        note.unwrap_or(BlockNote::none(at.key))
+    }
+
     /// What the storage is to do next. For a [`StoreOp::Put`] the bytes are in `buf`, which must hold 4,096.
     /// Cost when nothing waits: one comparison.
     pub fn poll_store(&mut self, buf: &mut [u8]) -> Option<StoreOp> {
@@ -201,17 +254,20 @@ impl Node<'_> {
             at += 1;
             handle.filter(|handle| self.storage.jobs.get(*handle).is_some_and(|job| !job.polled))
         })?;
-        let job = self.storage.jobs.get_mut(handle)?;
+        let job = self.storage.jobs.get(handle)?;
         let ticket = StoreTicket(handle);
         let op = match &job.work {
             Work::Put(place, buffer) => {
                 let bytes = self.env.buffers.bytes(buffer);
                 buf.get_mut(..bytes.len())?.copy_from_slice(bytes);
-                StoreOp::Put { ticket, at: *place, len: bytes.len() }
+                let (at, len) = (*place, bytes.len());
+                StoreOp::Put { ticket, at, len, note: self.note(&at) }
             }
             Work::Get(place, _) => StoreOp::Get { ticket, at: *place },
             Work::Delete(key) => StoreOp::Delete { ticket, key: *key },
+            Work::Seat(group) => StoreOp::Seat { ticket, group: *group, len: self.write_seat(group, buf)? },
         };
+        let job = self.storage.jobs.get_mut(handle)?;
         job.polled = true;
         self.storage.waiting -= 1;
         self.storage.next = at;
@@ -232,6 +288,13 @@ impl Node<'_> {
         let at = match &job.work {
             Work::Put(at, _) | Work::Get(at, _) => *at,
             Work::Delete(key) => BlockRef { key: *key, index: 0 },
+            Work::Seat(group) => {
+                let group = *group;
+                if done.result.is_err() {
+                    self.seat_unsaved(&group);
+                }
+                return;
+            }
         };
         let stored = match (job.work, done.result) {
             (Work::Get(_, buffer), Ok(bytes)) if bytes.len() <= crate::wire::BLOCK => {
@@ -247,7 +310,7 @@ impl Node<'_> {
                 self.env.buffers.free(buffer);
                 result.map_or_else(Stored::Failed, |_| Stored::Done)
             }
-            (Work::Delete(_), result) => result.map_or_else(Stored::Failed, |_| Stored::Done),
+            (Work::Delete(_) | Work::Seat(_), result) => result.map_or_else(Stored::Failed, |_| Stored::Done),
         };
         self.stored(job.owner, at, stored);
     }

@@ -85,7 +85,7 @@ impl Bench {
     /// The node asks this of its storage, or nothing.
     pub fn storing(&mut self, op: Option<StoreOp>, buffer: &[u8]) {
         let bytes = match op {
-            Some(StoreOp::Put { len, .. }) => buffer.get(..len).unwrap_or_default(),
+            Some(StoreOp::Put { len, .. } | StoreOp::Seat { len, .. }) => buffer.get(..len).unwrap_or_default(),
             _ => &[],
         };
         self.said(&op, bytes);

@@ -45,6 +45,7 @@ enum Work {
     Put(BlockRef, Box<[u8]>),
     Get(BlockRef),
     Delete(Key),
+    Seat,
 }
 
 /// What a node has stored. An operation takes effect when it ends, so what is under way when a node dies never happened,
@@ -136,6 +137,8 @@ impl Disk {
             StoreOp::Put { at, len, .. } => (Work::Put(at, bytes[..len].into()), len),
             StoreOp::Get { at, .. } => (Work::Get(at), self.get(at).map_or(0, <[u8]>::len)),
             StoreOp::Delete { key, .. } => (Work::Delete(key), 0),
+            // Simulated nodes forget everything when they stop.
+            StoreOp::Seat { .. } => (Work::Seat, 0),
         };
         self.pending.push_back((ticket, work));
         let transfer = (len as u64 * 1_000_000).checked_div(self.model.bytes_per_s.into()).unwrap_or(0);
@@ -160,6 +163,7 @@ impl Disk {
                 self.blocks.extract_if(range, |_, _| true).for_each(drop);
                 Ok(&[])
             }
+            Work::Seat => Ok(&[]),
         })
     }
 
@@ -210,10 +214,15 @@ impl Disk {
 mod tests {
     use super::*;
     use butter_core::id::Key;
+    use butter_core::storage::BlockNote;
 
     fn put(disk: &mut Disk, n: u8, byte: u8, len: usize) -> Instant {
         let at = BlockRef { key: Key([n; 32]), index: 0 };
-        disk.begin(Instant::ZERO, StoreOp::Put { ticket: StoreTicket::NONE, at, len }, &vec![byte; len])
+        disk.begin(
+            Instant::ZERO,
+            StoreOp::Put { ticket: StoreTicket::NONE, at, len, note: BlockNote::none(at.key) },
+            &vec![byte; len],
+        )
     }
 
     fn end(disk: &mut Disk, rng: &mut Rng) -> Result<usize, StoreError> {

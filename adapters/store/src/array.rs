@@ -52,6 +52,8 @@ impl<const N: usize> Array<N> {
                 buf.get_mut(..place.len).ok_or(StoreError::Io)?.copy_from_slice(bytes);
                 Ok(place.len)
             }
+            // Forgotten at the end like everything else.
+            StoreOp::Seat { .. } => Ok(0),
             StoreOp::Delete { key, .. } => {
                 for place in &mut self.places {
                     if place.at.is_some_and(|at| at.key == key) {

@@ -75,6 +75,8 @@ impl Heap {
                 buf.get_mut(..bytes.len()).ok_or(StoreError::Io)?.copy_from_slice(bytes);
                 Ok(bytes.len())
             }
+            // Forgotten at the end like everything else.
+            StoreOp::Seat { .. } => Ok(0),
             StoreOp::Delete { key, .. } => {
                 self.forget_all(key);
                 Ok(0)

@@ -1,7 +1,7 @@
 //! Every store keeps what it was given, and nothing it was told to forget.
 
 use butter_core::id::Key;
-use butter_core::storage::{BlockRef, StoreError, StoreOp, StoreTicket};
+use butter_core::storage::{BlockNote, BlockRef, StoreError, StoreOp, StoreTicket};
 use butter_store::{Array, Heap, Packed};
 
 const TICKET: StoreTicket = StoreTicket::NONE;
@@ -12,7 +12,7 @@ trait Store {
     fn put(&mut self, at: BlockRef, bytes: &[u8]) -> Result<usize, StoreError> {
         let mut buf = [0; 4096];
         buf[..bytes.len()].copy_from_slice(bytes);
-        self.apply(&StoreOp::Put { ticket: TICKET, at, len: bytes.len() }, &mut buf)
+        self.apply(&StoreOp::Put { ticket: TICKET, at, len: bytes.len(), note: BlockNote::none(at.key) }, &mut buf)
     }
 
     fn get(&mut self, at: BlockRef) -> Result<Vec<u8>, StoreError> {
@@ -124,7 +124,7 @@ fn a_short_buffer_is_an_error_not_a_panic() {
     heap.put(at(1, 0), b"long enough").unwrap();
     let get = StoreOp::Get { ticket: TICKET, at: at(1, 0) };
     assert_eq!(heap.apply(&get, &mut [0; 3]), Err(StoreError::Io));
-    let put = StoreOp::Put { ticket: TICKET, at: at(1, 0), len: 9 };
+    let put = StoreOp::Put { ticket: TICKET, at: at(1, 0), len: 9, note: BlockNote::none(at(1, 0).key) };
     assert_eq!(heap.apply(&put, &mut [0; 3]), Err(StoreError::Io));
     assert_eq!(heap.get(at(1, 0)).unwrap(), b"long enough");
 }

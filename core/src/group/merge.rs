@@ -85,7 +85,7 @@ impl Node<'_> {
             return;
         }
         let old = seat.members.clone();
-        let prefix = seat.prefix();
+        let (prefix, formerly) = (seat.prefix(), seat.id);
         crate::log::debug!("group {:?} goes into {:?}", seat.id, told.id);
         for member in descriptor::live(&old).filter(|m| m.id != me) {
             if let Some(peer) = self.peer_of(&member.id) {
@@ -102,12 +102,14 @@ impl Node<'_> {
         (seat.cold_since, seat.hot_since) = (None, None);
         seat.recruit = Default::default();
         seat.sync = Default::default();
+        seat.saved.merged(formerly);
         self.groups.forget(&self.env, &told.id);
         self.env.counters.groups_merged += 1;
         self.seat_changed(handle, true);
         for member in &old {
             self.partner_drop_unless_needed(&member.id);
         }
+        self.seat_forget(formerly);
         self.sync_from(handle, from);
     }
 

@@ -6,6 +6,7 @@
 //! | `descriptor` | who is in a group; merging what members tell |
 //! | `founding` | beginning groups |
 //! | `seats` | our seats, membership changes |
+//! | `restore` | seats and blocks that outlive a restart |
 //! | `partners` | beats, doubt, probes, verdicts |
 //! | `recruit` | repairing cold groups |
 //! | `merge` | two cold groups become one; a split group finds together |
@@ -21,6 +22,7 @@ mod known;
 mod merge;
 mod partners;
 mod recruit;
+mod restore;
 mod seats;
 mod spread;
 mod sync;
@@ -103,6 +105,7 @@ pub struct Seat {
     cold_since: Option<Instant>,
     /// Since when it has more.
     hot_since: Option<Instant>,
+    saved: restore::Saved,
     recruit: recruit::Recruit,
     sync: sync::Sync,
 }

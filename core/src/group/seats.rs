@@ -181,6 +181,7 @@ impl Node<'_> {
             set: ItemSet::default(),
             cold_since: None,
             hot_since: None,
+            saved: Default::default(),
             recruit: Default::default(),
             sync: Default::default(),
         };
@@ -210,6 +211,7 @@ impl Node<'_> {
         for member in members.iter().filter(|m| m.state != MemberState::Live) {
             self.partner_drop_unless_needed(&member.id);
         }
+        self.seat_news(handle);
         if tell {
             self.tell_members(handle, Notice::Group(handle));
             self.tell_around(&group);
@@ -400,6 +402,7 @@ impl Node<'_> {
             if let Some(handle) = self.groups.seats.handle_at(index) {
                 self.adapt_step(handle, true);
                 self.recruit_step(handle);
+                self.seat_save(handle);
             }
         }
         let (expired, next) = self.content.expired(self.env.seconds(), self.groups.expiry_at, UPKEEP_ITEMS);

@@ -101,7 +101,11 @@ impl Node<'_> {
     pub(super) fn empty(&mut self, handle: Handle) {
         for _ in 0..EMPTY_STEP {
             let Some(seat) = self.groups.seats.get(handle) else { return };
+            let group = seat.id;
             let Some(key) = self.content.first(&seat.set) else {
+                if !self.seat_forget(group) {
+                    break;
+                }
                 self.groups.seats.remove(handle);
                 self.env.timers.clear(Timer::Seat(handle.index));
                 self.env.event(Event::GroupChanged(SeatId(handle)));

@@ -149,6 +149,7 @@ impl<'m> World<'m> {
                     place.blocks.retain(|at, _| at.key != key);
                     Ok([].as_slice())
                 }
+                StoreOp::Seat { .. } => Ok([].as_slice()),
             };
             place.node.handle_store(now, StoreDone { ticket: op.ticket(), result });
         }

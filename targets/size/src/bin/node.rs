@@ -13,7 +13,7 @@ use butter_core::identity::{Identity, Network};
 use butter_core::memory::Limits;
 use butter_core::node::ServeId;
 use butter_core::route::{Reply, Request, Routes};
-use butter_core::storage::{StoreDone, StoreError, StoreOp};
+use butter_core::storage::{BlockNote, BlockRef, StoreDone, StoreError, StoreOp};
 use butter_core::time::Instant;
 use butter_core::wire::{BLOCK, Facts, HostRecord, MTU};
 use butter_core::{Event, Node};
@@ -54,7 +54,12 @@ fn start(wire: &mut Wire) -> Option<&'static mut Node<'static>> {
     let identity = Identity { secret: SecretKey(wire.array()), network };
     wire.put(&RustCrypto.node_id(&identity.secret).text());
     let memory = MEMORY.init_with(TinyMemory::new).lend();
-    let node = Node::new(now(wire), Config::default(), identity, wire.array(), &RustCrypto, memory).ok()?;
+    let config = Config { durable: true, ..Config::default() };
+    let mut node = Node::new(now(wire), config, identity, wire.array(), &RustCrypto, memory).ok()?;
+    black_box(node.restore_seat(now(wire), &wire.array::<256>())).ok();
+    let key = Key(wire.array());
+    let note = BlockNote::none(key);
+    black_box(node.restore_block(now(wire), BlockRef { key, index: 0 }, &note)).ok();
     Some(NODE.init(node))
 }
 
@@ -79,7 +84,7 @@ fn world(wire: &mut Wire, node: &mut Node<'_>, block: &mut [u8; BLOCK]) {
         wire.put(packet.get(..transmit.len).unwrap_or_default());
     }
     if let Some(op) = node.poll_store(block) {
-        if let StoreOp::Put { len, .. } = op {
+        if let StoreOp::Put { len, .. } | StoreOp::Seat { len, .. } = op {
             wire.put(block.get(..len).unwrap_or_default());
         }
         let result = match black_box(op) {
@@ -88,7 +93,7 @@ fn world(wire: &mut Wire, node: &mut Node<'_>, block: &mut [u8; BLOCK]) {
                 Ok(block.as_slice())
             }
             StoreOp::Put { .. } => Err(StoreError::Full),
-            StoreOp::Delete { .. } => Ok([].as_slice()),
+            StoreOp::Delete { .. } | StoreOp::Seat { .. } => Ok([].as_slice()),
         };
         node.handle_store(now(wire), StoreDone { ticket: op.ticket(), result });
     }
