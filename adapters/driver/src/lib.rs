@@ -8,9 +8,11 @@
 //! executor. A method that returns `Pending` has arranged, as [`Future::poll`] has, that the task is woken when it may
 //! be ready.
 //!
-//! An adapter brings [`Net`] and [`Clock`]; storage that is done at once is made into a [`Disk`] by [`Immediate`]. A
+//! An adapter brings [`Net`] and [`Clock`]; storage that is done at once is made into a [`Disk`] by [`Immediate`],
+//! storage that takes its time by [`Deferred`]. A
 //! program that has a loop of its own needs none of this: the node's methods are enough.
 
+mod deferred;
 mod disk;
 mod run;
 
@@ -23,6 +25,7 @@ use butter_core::storage::{StoreDone, StoreOp};
 use butter_core::time::Instant;
 use butter_core::{Event, Node};
 
+pub use deferred::{Deferred, DeferredDisk};
 pub use disk::Immediate;
 pub use run::{BURST, Buffers, FLUSH_MS, ROUNDS, run};
 

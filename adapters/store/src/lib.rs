@@ -7,17 +7,24 @@
 //! - [`Array`] keeps a fixed number of blocks without a heap.
 //! - [`Packed`] keeps blocks one after the other, without a heap: for boards, whose items are mostly short.
 //!
-//! All three forget everything when the program ends.
+//! - [`Flash`] (feature `flash`) keeps blocks, seats and the identity in NOR flash.
+//!
+//! The first three forget everything when the program ends; the last outlives power cuts. Its `apply` takes its time: the driver's
+//! `Deferred` makes a disk of it.
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
 mod array;
+#[cfg(feature = "flash")]
+mod flash;
 #[cfg(feature = "alloc")]
 mod heap;
 mod packed;
 
 pub use array::Array;
+#[cfg(feature = "flash")]
+pub use flash::{Flash, FlashError, Restored};
 #[cfg(feature = "alloc")]
 pub use heap::Heap;
 pub use packed::Packed;

@@ -97,6 +97,8 @@ impl<const BLOCKS: usize, const BYTES: usize> Packed<BLOCKS, BYTES> {
                 buf.get_mut(..len).ok_or(StoreError::Io)?.copy_from_slice(bytes);
                 Ok(len)
             }
+            // Forgotten at the end like everything else.
+            StoreOp::Seat { .. } => Ok(0),
             StoreOp::Delete { key, .. } => {
                 while self.forget(|kept| kept.key == key) {}
                 Ok(0)
