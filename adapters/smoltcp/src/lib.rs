@@ -28,8 +28,8 @@
 //! ```
 //!
 //! The node's socket needs room for two packets of [`butter_core::wire::MTU`] bytes to be sent, and four received; the interface needs
-//! room for one multicast group. Note that one address that never answers blocks a smoltcp socket for ever; the
-//! crate `butter-neighbour` says how that is cured, and does it for drivers of embassy-net.
+//! room for one multicast group. An address that never answers ARP blocks a smoltcp socket: packets that wait for 100 ms are
+//! given up here. The crate `butter-neighbour` says more of it, and cures it better, for drivers of embassy-net.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::task::{Context, Poll, Waker};
@@ -51,6 +51,9 @@ const LINK: LinkId = LinkId(0);
 pub const ROUNDS: usize = 64;
 /// Events told, packets sent and storage operations done in one round, at most.
 const BURST: usize = 8;
+/// Milliseconds after which packets that wait at the socket's head are given up: an address that does not answer ARP would
+/// block all others for ever (smoltcp issue 594), and discovery asks addresses that may be nobody's.
+const STUCK_MS: u32 = 100;
 /// Addresses of the interface that are looked at.
 const ADDRESSES: usize = 8;
 
@@ -106,13 +109,15 @@ pub struct Butter {
     outgoing: [u8; MTU],
     /// A packet in `outgoing` that the socket had no room for.
     held: Option<Transmit>,
+    /// Since when packets wait in the socket.
+    waiting: Option<Instant>,
 }
 
 impl Butter {
     /// A node on this UDP socket, which is bound when it is first used, to the port of discovery (§3): a board runs one node, so
     /// that it needs no other.
     pub const fn new(socket: SocketHandle) -> Self {
-        Butter { socket, seen: None, incoming: [0; MTU], outgoing: [0; MTU], held: None }
+        Butter { socket, seen: None, incoming: [0; MTU], outgoing: [0; MTU], held: None, waiting: None }
     }
 
     /// Moves packets, runs the node, polls the interface. `plugged`: whether the network device has a link. Events go to
@@ -154,13 +159,14 @@ impl Butter {
             busy |= self.transmit(now, iface, sockets, node);
             busy |= iface.poll_egress(at, device, sockets) != PollResult::None;
         }
+        let unstuck = self.unstick(now, sockets);
         if busy {
             return Some(now);
         }
         let stack = iface.poll_at(at, sockets).map(|at| Instant::from_micros(at.total_micros().max(0) as u64));
         let node = node.deadline().map(|deadline| deadline.at);
         // In the past means at once.
-        [stack, node].into_iter().flatten().min().map(|at| at.max(now))
+        [stack, node, unstuck].into_iter().flatten().min().map(|at| at.max(now))
     }
 
     /// Tells the node of link and addresses, when they have changed. A link without an address carries nothing: it is down.
@@ -216,6 +222,24 @@ impl Butter {
         some
     }
 
+    /// Gives up packets whose host does not answer. Returns when to look again.
+    fn unstick(&mut self, now: Instant, sockets: &mut SocketSet<'_>) -> Option<Instant> {
+        let socket = sockets.get_mut::<Socket<'_>>(self.socket);
+        if socket.send_queue() == 0 {
+            self.waiting = None;
+            return None;
+        }
+        let since = *self.waiting.get_or_insert(now);
+        if now.ms_since(since) < STUCK_MS {
+            return Some(since.plus_ms(STUCK_MS));
+        }
+        // There is no other way to empty it. What came in was taken before.
+        socket.close();
+        let _ = socket.bind(DISCOVERY_PORT);
+        self.waiting = None;
+        Some(now)
+    }
+
     /// Takes what storage has done, and starts what it is to do. True: something was.
     fn store<K: Disk>(cx: &mut Context<'_>, now: Instant, node: &mut Node<'_>, disk: &mut K) -> bool {
         let mut some = false;
@@ -241,6 +265,9 @@ impl Butter {
     fn transmit(&mut self, now: Instant, iface: &Interface, sockets: &mut SocketSet<'_>, node: &mut Node<'_>) -> bool {
         let socket = sockets.get_mut::<Socket<'_>>(self.socket);
         let mut some = false;
+        if !self.seen.is_some_and(|seen| seen.up()) {
+            return false;
+        }
         for _ in 0..BURST {
             if self.held.is_none() {
                 self.held = node.poll_transmit(now, LINK, &mut self.outgoing);

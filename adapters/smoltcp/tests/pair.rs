@@ -93,7 +93,9 @@ impl Board {
         let mac = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, n]));
         let mut iface = Interface::new(IfaceConfig::new(mac), &mut port, smoltcp::time::Instant::ZERO);
         iface.update_ip_addrs(|all| {
-            addresses.iter().for_each(|cidr| all.push(cidr.parse::<IpCidr>().expect("an address")).expect("there is room"));
+            addresses
+                .iter()
+                .for_each(|cidr| all.push(cidr.parse::<IpCidr>().expect("an address")).expect("there is room"));
         });
         let buffer = |packets: usize| PacketBuffer::new(vec![PacketMetadata::EMPTY; packets], vec![0; packets * 1232]);
         let mut sockets = SocketSet::new(Vec::new());
@@ -179,7 +181,9 @@ impl Pair {
     }
 
     fn meet(&mut self) {
-        assert!(self.run(5_000, |boards| boards.iter().all(|b| b.events.iter().any(|e| matches!(e, Event::PeerUp(_))))));
+        assert!(
+            self.run(5_000, |boards| boards.iter().all(|b| b.events.iter().any(|e| matches!(e, Event::PeerUp(_)))))
+        );
     }
 
     fn put(&mut self, bytes: &'static [u8]) -> Key {
@@ -209,8 +213,7 @@ const BOTH: [&[&str]; 2] = [&["10.0.0.1/24", "fe80::1/64"], &["10.0.0.2/24", "fe
 
 #[test]
 fn two_boards_meet_call_put_and_get() {
-    let families: [[&[&str]; 2]; 3] =
-        [BOTH, [&["10.0.0.1/24"], &["10.0.0.2/24"]], [&["fe80::1/64"], &["fe80::2/64"]]];
+    let families: [[&[&str]; 2]; 3] = [BOTH, [&["10.0.0.1/24"], &["10.0.0.2/24"]], [&["fe80::1/64"], &["fe80::2/64"]]];
     for addresses in families {
         let mut pair = Pair::new(addresses);
         pair.meet();
@@ -259,6 +262,7 @@ fn a_link_that_goes_and_comes_and_another_address_are_told() {
     // As DHCP does it.
     pair.boards[0].iface.update_ip_addrs(|all| all[0] = "10.0.0.77/24".parse().expect("an address"));
     pair.kick();
+    // Discovery has now asked the addresses of the network, of which most are nobody's.
     pair.run(5_000, |_| false);
     let now = pair.now;
     let call = pair.boards[0].node.call(now, to, OHCE, b"again", 5_000).expect("there is room");

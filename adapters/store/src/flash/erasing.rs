@@ -94,7 +94,7 @@ impl<F: NorFlash> Erasing<F> {
         loop {
             self.line = (self.line + 1) % (LOG_PAGES as u32 * Self::LINES);
             let at = self.at(self.line);
-            if self.line % Self::LINES == 0 {
+            if self.line.is_multiple_of(Self::LINES) {
                 return self.flash.erase(at, at + F::ERASE_SIZE as u32).await;
             }
             let (first, second) = (self.half(at).await?, self.half(at + Self::HALF).await?);
