@@ -28,7 +28,8 @@ butter_core::static_memory!(struct Tables, Limits::TINY);
 const OHCE: RouteId = route("ohce/1");
 
 type Frames = Rc<RefCell<VecDeque<Vec<u8>>>>;
-type Disk = Immediate<Box<dyn FnMut(&StoreOp, &mut [u8]) -> Result<usize, StoreError>>>;
+type Apply = Box<dyn FnMut(&StoreOp, &mut [u8]) -> Result<usize, StoreError>>;
+type Disk = Immediate<Apply>;
 
 /// One end of the cable.
 struct Port {
@@ -107,7 +108,7 @@ impl Board {
         let mut node = Node::new(Instant::ZERO, config, identity, [n; 32], &RustCrypto, memory).expect("it can run");
         node.serve_route(OHCE).expect("there is room");
         let mut store = Box::new(Array::<10>::NEW);
-        let apply: Box<dyn FnMut(&StoreOp, &mut [u8]) -> _> = Box::new(move |op, buf| store.apply(op, buf));
+        let apply: Apply = Box::new(move |op, buf| store.apply(op, buf));
         Board {
             port,
             iface,

@@ -119,7 +119,7 @@ impl NorFlash for Nor {
         futures_lite::future::yield_now().await;
         let mut chip = self.0.borrow_mut();
         let (from, to) = (from as usize, to as usize);
-        assert!(from % PAGE == 0 && to % PAGE == 0 && to <= chip.bytes.len(), "erase {from}..{to}");
+        assert!(from.is_multiple_of(PAGE) && to.is_multiple_of(PAGE) && to <= chip.bytes.len(), "erase {from}..{to}");
         for page in from / PAGE..to / PAGE {
             let whole = chip.change()?;
             chip.erases[page] += 1;
@@ -146,13 +146,17 @@ impl NorFlash for Nor {
     async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Fault> {
         let mut chip = self.0.borrow_mut();
         let offset = offset as usize;
-        assert!(offset % WORD == 0 && bytes.len() % WORD == 0, "unaligned write of {} at {offset}", bytes.len());
+        assert!(
+            offset.is_multiple_of(WORD) && bytes.len().is_multiple_of(WORD),
+            "unaligned write of {} at {offset}",
+            bytes.len()
+        );
         assert!(offset + bytes.len() <= chip.bytes.len(), "write past the end");
         let whole = chip.change()?;
         let len = if whole { bytes.len() } else { chip.rng.below(bytes.len() as u32) as usize };
         for (i, byte) in bytes.iter().enumerate().take(len + usize::from(!whole)) {
             let at = offset + i;
-            if i % WORD == 0 {
+            if i.is_multiple_of(WORD) {
                 // A word that a cut left half written may be cleared: that ends the same whatever was there.
                 let cleared = chip.torn[at / WORD] && bytes[i..i + WORD] == [0; WORD];
                 assert!(!chip.written[at / WORD] || cleared, "the word at {at} is written twice");
