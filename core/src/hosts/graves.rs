@@ -16,16 +16,15 @@ impl Grave {
     pub const EMPTY: Self = Grave { hash: 0, died_s: 0 };
 }
 
-/// A cache by hash. Policy when a place is taken: the later death stays.
+/// A cache by hash. On the heap, it takes its memory when the first host is found dead. Policy when a place is taken: the later death stays.
 #[derive(Debug)]
 pub(super) struct Graves<'m> {
     graves: Store<'m, Grave>,
-    buried: usize,
 }
 
 impl<'m> Graves<'m> {
     pub fn new(graves: Store<'m, Grave>) -> Self {
-        Graves { graves, buried: 0 }
+        Graves { graves }
     }
 
     fn place(&mut self, hash: u32) -> Option<&mut Grave> {
@@ -35,12 +34,9 @@ impl<'m> Graves<'m> {
     }
 
     pub fn bury(&mut self, hash: u32, died_s: u32) {
-        self.buried += 1;
-        // A store that grows does so before it gets crowded, to twice its length: what is then in the wrong place is forgotten.
-        let len = self.graves.items().len();
-        if self.buried * 2 > len {
-            while self.graves.items().len() < (2 * len).max(4) && self.graves.grow(|| Grave::EMPTY) {}
-        }
+        // All at once: where a place is must not depend on how far a store on the heap has grown, or the same inputs would
+        // be answered otherwise than with lent memory.
+        while self.graves.grow(|| Grave::EMPTY) {}
         if let Some(grave) = self.place(hash) {
             *grave = Grave { hash, died_s };
         }
