@@ -99,7 +99,7 @@ impl<'d> Udp<'d> {
             if now.plugged {
                 info!("the link is up, and waits for an address");
             } else {
-                warning!("no link: is the cable plugged in, and the switch on?");
+                info!("the link is down");
             }
             return;
         }

@@ -135,18 +135,25 @@ async fn greet(node: &Node<'static>, id: NodeId) {
     }
 }
 
-/// Says, once, when packets come but none that this network's secret opens, while there is nobody to talk with.
+/// Says when there is no link for long, and, once, when packets come but none that this network's secret opens, while there is
+/// nobody to talk with. Ends at the first session.
 pub async fn warn_of_strangers(node: Node<'static>) {
+    let (mut cut, mut told) = (false, false);
     loop {
         embassy_time::Timer::after(STRANGE).await;
+        let link = node.state().link;
+        if !link && !cut {
+            warning!("no link, or no address: is the cable plugged in, and the switch on?");
+        }
+        cut = !link;
         let (strange, alone) =
             node.read(|core| (core.counters().packets_unopened, core.peers().all(|(_, peer)| !peer.up)));
         if !alone {
             return;
         }
-        if strange > 0 {
+        if strange > 0 && !told {
             warning!("packets come that this network's secret does not open: are its name and secret the right ones?");
-            return;
+            told = true;
         }
     }
 }
