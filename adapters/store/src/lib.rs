@@ -6,8 +6,7 @@
 //! - [`Heap`] (feature `alloc`) keeps blocks on the heap, up to a number of bytes.
 //! - [`Array`] keeps a fixed number of blocks without a heap.
 //! - [`Packed`] keeps blocks one after the other, without a heap: for boards, whose items are mostly short.
-//!
-//! - [`Flash`] (feature `flash`) keeps blocks, seats and the identity in NOR flash.
+//! - `Flash` (feature `flash`) keeps blocks, seats and the identity in NOR flash.
 //!
 //! The first three forget everything when the program ends; the last outlives power cuts. Its `apply` takes its time: the driver's
 //! `Deferred` makes a disk of it.
