@@ -31,7 +31,7 @@ impl Interrupt {
         Interrupt(AtomicWaker::new())
     }
 
-    /// To be called by the handler of the device's interrupt, which has taken it back (virtio 1.2, §4.2.2: InterruptACK).
+    /// To be called by the handler of the device's interrupt, which has taken it back (InterruptACK of virtio's MMIO).
     pub fn on_interrupt(&self) {
         self.0.wake();
     }

@@ -55,7 +55,7 @@ unsafe impl Hal for Host {
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
 }
 
-/// A queue as the device sees it (virtio 1.2, §2.7).
+/// A queue as the device sees it (virtio 1.2, split virtqueues).
 #[derive(Clone, Copy, Default)]
 struct Queue {
     descriptors: usize,
