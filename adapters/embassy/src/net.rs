@@ -24,8 +24,11 @@ pub(crate) const LINK: LinkId = LinkId(0);
 struct Seen {
     plugged: bool,
     v4: Option<(Ipv4Addr, u8)>,
+    v4_gateway: bool,
     #[cfg(feature = "ipv6")]
     v6: Option<(core::net::Ipv6Addr, u8)>,
+    #[cfg(feature = "ipv6")]
+    v6_gateway: bool,
 }
 
 impl Seen {
@@ -33,8 +36,28 @@ impl Seen {
         Seen {
             plugged: stack.is_link_up(),
             v4: stack.config_v4().map(|config| (config.address.address(), config.address.prefix_len())),
+            v4_gateway: stack.config_v4().is_some_and(|config| config.gateway.is_some()),
             #[cfg(feature = "ipv6")]
             v6: stack.config_v6().map(|config| (config.address.address(), config.address.prefix_len())),
+            #[cfg(feature = "ipv6")]
+            v6_gateway: stack.config_v6().is_some_and(|config| config.gateway.is_some()),
+        }
+    }
+
+    /// Whether the stack has a route to an address: it is of an own network, or there is a gateway.
+    fn reaches(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) if ip.is_broadcast() || ip.is_multicast() => self.v4.is_some(),
+            IpAddr::V4(ip) => self.v4.is_some_and(|(own, len)| {
+                let bits = |ip: Ipv4Addr| u128::from(u32::from(ip)) << 96;
+                self.v4_gateway || same_network(bits(own), bits(ip), len)
+            }),
+            #[cfg(feature = "ipv6")]
+            IpAddr::V6(ip) => self.v6.is_some_and(|(own, len)| {
+                self.v6_gateway || ip.is_multicast() || same_network(own.into(), ip.into(), len)
+            }),
+            #[cfg(not(feature = "ipv6"))]
+            IpAddr::V6(_) => false,
         }
     }
 
@@ -46,6 +69,11 @@ impl Seen {
         let v6 = None;
         [v4, v6].into_iter().flatten()
     }
+}
+
+/// Whether two addresses share their first bits.
+fn same_network(a: u128, b: u128, bits: u8) -> bool {
+    (a ^ b).leading_zeros() >= bits.into()
 }
 
 /// The node's socket. One does: a board runs one node, so its own port may be the one of discovery (§3).
@@ -116,7 +144,10 @@ impl<'d> Udp<'d> {
 
     /// Sends to one address. `Pending`: the socket is full.
     fn send(&self, cx: &mut Context<'_>, to: SocketAddr, packet: &[u8]) -> Poll<()> {
-        // What has no route is lost, as networks lose.
+        // What has no route is lost, as networks lose. smoltcp would keep it at the head of the socket's queue for ever.
+        if !self.seen.reaches(to.ip()) {
+            return Poll::Ready(());
+        }
         match to {
             SocketAddr::V4(to) => self.socket.poll_send_to(packet, to, cx).map(|_| ()),
             #[cfg(feature = "ipv6")]

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 
+use butter_core::addr::LinkId;
 use butter_core::config::Config;
 use butter_core::crypto::SecretKey;
 use butter_core::exchange::{Failure, Status};
@@ -230,5 +231,28 @@ fn a_link_that_was_pulled_and_an_address_that_changed_are_followed() {
         or(test, async { serve(nodes[0]).await }).await;
         let from = nodes[0].read(|core| core.peers().next().unwrap().1.addr.unwrap().ip());
         assert_eq!(from, std::net::IpAddr::from([10, 9, 8, 77]));
+    });
+}
+
+/// Desktops tell of each other with addresses to which a board has no route. The stack would keep what is sent there at the head
+/// of the socket's queue for ever: a board that was told of one fell silent.
+#[test]
+fn addresses_without_a_route_silence_nobody() {
+    let cable = Cable::default();
+    let ip = |n| {
+        let mut config = NetConfig::default();
+        (config.ipv4, config.ipv6) = (v4(n), v6(n));
+        config
+    };
+    let boards = (1..=2).map(|n| board(&cable, n, ip)).collect();
+    run(boards, async |nodes| {
+        meet(nodes).await;
+        for address in ["[fd83::4]:28883", "192.0.2.1:28883", "[2001:db8::1]:28883"] {
+            let address: std::net::SocketAddr = address.parse().unwrap();
+            nodes[1].with(|core, now| core.meet(now, LinkId(0), address.into()).unwrap());
+        }
+        Timer::after(Duration::from_millis(500)).await;
+        let test = async { assert_eq!(ask(&nodes[1], &nodes[0], b"1").await.as_deref(), Ok(&b"11"[..])) };
+        or(test, async { serve(nodes[0]).await }).await;
     });
 }
