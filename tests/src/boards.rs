@@ -27,10 +27,19 @@ impl Firmware {
     /// When it cannot be built; and without QEMU where the environment has `CI=true`: there, a skipped test is a broken one.
     #[must_use]
     pub fn qemu_arm() -> Option<Firmware> {
-        Firmware::of("qemu-arm", "thumbv7m-none-eabi", &["qemu-system-arm", "-M", "mps2-an385"])
+        Firmware::of("qemu-arm", "butter-qemu-arm", "thumbv7m-none-eabi", &["qemu-system-arm", "-M", "mps2-an385"])
     }
 
-    fn of(folder: &str, target: &str, machine: &'static [&'static str]) -> Option<Firmware> {
+    /// The same for the example `examples/embedded/minimal.rs`, which takes no settings.
+    ///
+    /// # Panics
+    /// As [`Firmware::qemu_arm`].
+    #[must_use]
+    pub fn minimal() -> Option<Firmware> {
+        Firmware::of("qemu-arm", "minimal", "thumbv7m-none-eabi", &["qemu-system-arm", "-M", "mps2-an385"])
+    }
+
+    fn of(folder: &str, name: &str, target: &str, machine: &'static [&'static str]) -> Option<Firmware> {
         let qemu = machine.first()?;
         if Command::new(qemu).arg("--version").stdout(Stdio::null()).status().is_err() {
             assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{qemu} does not start");
@@ -47,7 +56,7 @@ impl Firmware {
         }
         let built = cargo.status().unwrap_or_else(|e| panic!("{cargo:?}: {e}"));
         assert!(built.success(), "{cargo:?} failed");
-        let image = package.join("target").join(target).join("release").join(format!("butter-{folder}"));
+        let image = package.join("target").join(target).join("release").join(name);
         let bytes = std::fs::read(&image).unwrap_or_else(|e| panic!("{}: {e}", image.display()));
         let table = Table::parse(&bytes).unwrap_or_else(|e| panic!("{}: {e}", image.display()));
         let table = table.unwrap_or_else(|| panic!("{} has no defmt in it", image.display()));

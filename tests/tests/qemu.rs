@@ -156,3 +156,15 @@ fn boards_keep_what_desktops_put_and_desktops_get_what_boards_stored() {
         tell(&format!("deepest stack since: {}", board.says("deepest stack: ", SOON)));
     }
 }
+
+#[test]
+fn the_least_firmware_is_a_whole_node() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(firmware) = Firmware::minimal() else { return };
+    let lan = lab.lan();
+    let boards = [firmware.start(lan.tap(), &[]), firmware.start(lan.tap(), &[])];
+    for board in &boards {
+        let _ = board.says(" 1 peers, 1 hosts, ", SOON);
+        let _ = board.says("using link-local ", SOON);
+    }
+}
