@@ -44,9 +44,11 @@ impl Seen {
         }
     }
 
-    /// Whether the stack has a route to an address: it is of an own network, or there is a gateway.
+    /// Whether the stack has a route to an address: it is of an own network, or there is a gateway. To an own address it has none:
+    /// nobody answers its question for the MAC address. Others tell of it when a board that had it before had another identity.
     fn reaches(&self, ip: IpAddr) -> bool {
         match ip {
+            _ if self.addresses().any(|(own, _)| own == ip) => false,
             IpAddr::V4(ip) if ip.is_broadcast() || ip.is_multicast() => self.v4.is_some(),
             IpAddr::V4(ip) => self.v4.is_some_and(|(own, len)| {
                 let bits = |ip: Ipv4Addr| u128::from(u32::from(ip)) << 96;

@@ -234,7 +234,8 @@ fn a_link_that_was_pulled_and_an_address_that_changed_are_followed() {
     });
 }
 
-/// Desktops tell of each other with addresses to which a board has no route. The stack would keep what is sent there at the head
+/// Desktops tell of each other with addresses to which a board has no route, and of a board that was restarted with the address that
+/// it has itself. The stack would keep what is sent there at the head
 /// of the socket's queue for ever: a board that was told of one fell silent.
 #[test]
 fn addresses_without_a_route_silence_nobody() {
@@ -247,7 +248,9 @@ fn addresses_without_a_route_silence_nobody() {
     let boards = (1..=2).map(|n| board(&cable, n, ip)).collect();
     run(boards, async |nodes| {
         meet(nodes).await;
-        for address in ["[fd83::4]:28883", "192.0.2.1:28883", "[2001:db8::1]:28883"] {
+        // The last two are its own: whoever had them before was another node.
+        let away = ["[fd83::4]:28883", "192.0.2.1:28883", "[2001:db8::1]:28883"];
+        for address in away.into_iter().chain(["10.9.8.2:28883", "[fe80::2]:28883"]) {
             let address: std::net::SocketAddr = address.parse().unwrap();
             nodes[1].with(|core, now| core.meet(now, LinkId(0), address.into()).unwrap());
         }
