@@ -119,8 +119,9 @@ impl Node<'_> {
             // After two in vain, theirs may be the only way; but not while our last one may still arrive, or both sides
             // would give up their own at the same moment, again and again.
             let waits = peer.tries <= 2 || peer.due.ms_since(now) > retry_ms;
-            if ours && self.env.me < id && waits && peer.dial.0 == from {
-                // Ours wins: they give theirs up when it arrives.
+            if ours && self.env.me < id && waits {
+                // Ours wins: they give theirs up when it arrives. Whatever way theirs came: a Pong came from where ours went, and
+                // hosts with IPv4 and IPv6 open over one each at the same moment.
                 self.env.counters.handshakes_refused += 1;
                 return Some(());
             }
