@@ -96,6 +96,23 @@ fn s2_3_simultaneous_opens_end_in_one_session() {
     }
 }
 
+/// Found by five real processes: one opened over IPv4, the other over IPv6, both gave their own up for the other's, and both waited.
+#[test]
+fn s2_3_simultaneous_opens_over_two_families_end_in_one_session_at_once() {
+    let mut world = World::new();
+    for i in 0..2 {
+        let at = world.add(&format!("10.0.{i}.1:5000"), i, Config { lan: false, ..config() });
+        world.members[at].second = Some(addr(&format!("[fd00::{i}]:5000")));
+    }
+    for (at, other) in [(0, "10.0.1.1:5000"), (1, "[fd00::0]:5000")] {
+        let now = world.now;
+        world.members[at].node.meet(now, LINK, addr(other)).unwrap();
+    }
+    world.run_ms(20);
+    assert!(world.linked(0, 1));
+    assert_eq!(world.log.iter().filter(|packet| packet.bytes.len() == 177).count(), 2, "each said Hello once");
+}
+
 #[test]
 fn s2_6_keys_are_renewed_without_a_break() {
     let mut world = one_dials(Config { rekey_ms: 2_000, ..config() });

@@ -40,6 +40,8 @@ pub struct Packet {
 pub struct Member {
     pub node: Node<'static>,
     pub addr: Addr,
+    /// Another address of it, as IPv6 is: it reaches those of others from there.
+    pub second: Option<Addr>,
     /// Nodes of one place hear each other's multicast.
     pub place: u8,
     /// The address of the router before it: outsiders see and reach it there, if it spoke to them first.
@@ -96,7 +98,16 @@ impl World {
         let addr = addr(address);
         node.handle_local_addr(self.now, LINK, addr, 24);
         node.handle_link(self.now, LINK, LinkState::Up { mtu: 1400 });
-        self.members.push(Member { node, addr, place, nat: None, opened: Vec::new(), events: Vec::new(), alive: true });
+        self.members.push(Member {
+            node,
+            addr,
+            second: None,
+            place,
+            nat: None,
+            opened: Vec::new(),
+            events: Vec::new(),
+            alive: true,
+        });
         self.members.len() - 1
     }
 
@@ -139,6 +150,10 @@ impl World {
         match to {
             Destination::Addr(to) => {
                 let to = to.with_slot(0);
+                if let Some(at) = self.members.iter().position(|m| m.second == Some(to)) {
+                    let source = self.members[from].second.unwrap_or(self.members[from].addr);
+                    return self.fly(from, at, source, false, bytes);
+                }
                 let near = |m: &Member| m.place == place && m.addr == to;
                 if let Some(at) = self.members.iter().position(near) {
                     let source = self.members[from].addr;
