@@ -16,7 +16,8 @@ impl Grave {
     pub const EMPTY: Self = Grave { hash: 0, died_s: 0 };
 }
 
-/// A cache by hash. On the heap, it takes its memory when the first host is found dead. Policy when a place is taken: the later death stays.
+/// A cache by hash. On the heap, it takes its memory when the first host is found dead. Policy when a place is taken: the later
+/// death stays.
 #[derive(Debug)]
 pub(super) struct Graves<'m> {
     graves: Store<'m, Grave>,

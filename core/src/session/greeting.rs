@@ -117,8 +117,8 @@ fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// A token of ours ends with the milliseconds since the start, modulo 2^16, at which the Ping was written, so that its Pong tells how long
-/// the way is.
+/// A token of ours ends with the milliseconds since the start, modulo 2^16, at which the Ping was written, so that its Pong
+/// tells how long the way is.
 fn split_token(token: &[u8; 8]) -> (&[u8], u16) {
     let (secret, sent) = token.split_at(6);
     (secret, u16::from_le_bytes(sent.try_into().unwrap_or_default()))
